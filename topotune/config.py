@@ -1,0 +1,137 @@
+"""One trial's settings: frozen, validated, hashed. Imports no torch, so that a bad setting is found at once."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from typing import Any
+
+from topotune.data import DATASETS
+from topotune.errors import InputError, unknown
+from topotune.losses import LAYER_REDUCTIONS, LOSSES
+from topotune.models import MODELS
+from topotune.topography import DISTANCES, POSITIONS
+
+NONE = "none"  # no topography: the control
+
+
+def _setting(
+    default: Any, doc: str, *, low: float | None = None, above: float | None = None, high: float | None = None,
+    choices: Any = None, identity: bool = True,
+) -> Any:  # fmt: skip
+    """A field: ``low`` and ``high`` are allowed bounds, ``above`` an excluded one; ``choices`` a table or tuple."""
+    rules = {"doc": doc, "low": low, "above": above, "high": high, "choices": choices, "identity": identity}
+    return field(default=default, metadata=rules)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialConfig:
+    """Everything that one training run depends on.
+
+    Defaults are those of Poli, Dupoux & Riad (2022), section 3.1, where the paper has one.
+    A default never changes: the identity of a trial is the hash of what differs from the defaults, so that
+    a setting that is added later leaves the identity of old trials as it was.
+
+    Raises:
+        InputError: a value has the wrong type, is out of range or names nothing known.
+    """
+
+    dataset: str = _setting("digits", "which data", choices=DATASETS)
+    model: str = _setting("small_cnn", "which network", choices=MODELS)
+    topography: str = _setting(NONE, "where channels sit; none is the control", choices=(NONE, *POSITIONS))
+    loss: str = _setting("channel", "the topographic loss", choices=LOSSES)
+    weight: float = _setting(0.0, "λ, the weight of the topographic loss", low=0)
+    distance: str = _setting("euclidean", "between two channels' positions", choices=DISTANCES)
+    layer_reduction: str = _setting("sum", "over layers: sum (the code) or mean (the paper)", choices=LAYER_REDUCTIONS)
+    epochs: int = _setting(100, "passes over the training data", low=1)
+    batch_size: int = _setting(256, "samples a step, over all workers", low=2)
+    optimizer: str = _setting("sgd", "sgd with momentum, or adam", choices=("sgd", "adam"))
+    learning_rate: float = _setting(0.01, "the highest rate of the schedule", above=0)
+    momentum: float = _setting(0.9, "of sgd", low=0, high=1)
+    weight_decay: float = _setting(0.01, "L2 penalty, inside the gradient", low=0)
+    warmup: float = _setting(0.3, "share of the training over which the rate rises", low=0, high=1)
+    schedule: str = _setting("step", "the rate moves every step, or every epoch (code)", choices=("step", "epoch"))
+    augment: bool = _setting(True, "the data set's random crops and flips")
+    precision: str = _setting("float32", "of the forward pass", choices=("float32", "bfloat16"))
+    seed: int = _setting(0, "of the initial weights, the order of the data, augmentation and dropout", low=0)
+    workers: int = _setting(1, "ranks that train together (batch normalisation is per rank)", low=1)
+    device: str = _setting("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"), identity=False)
+    threads: int = _setting(0, "CPU threads a rank; 0 leaves it to torch", low=0, identity=False)
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            object.__setattr__(self, one.name, check_setting(one.name, getattr(self, one.name)))
+        if self.batch_size < 2 * self.workers:
+            raise InputError(f"batch_size {self.batch_size} leaves {self.workers} workers fewer than 2 samples each")
+
+    @property
+    def topographic(self) -> bool:
+        """Whether a topographic loss is part of this trial."""
+        return self.topography != NONE and self.weight > 0
+
+    @property
+    def hash(self) -> str:
+        """The trial's identity: 16 hexadecimal digits over the settings that can change its result."""
+        unused = set() if self.topographic else {"topography", "loss", "weight", "distance", "layer_reduction"}
+        told = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.metadata["identity"] and one.name not in unused and getattr(self, one.name) != one.default
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+    def replace(self, **changes: Any) -> "TrialConfig":
+        """A copy with some settings changed, validated anew."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings by name; ``from_dict`` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "") -> "TrialConfig":
+        """A config from settings by name; ``where`` (a file, a section) heads the text of an error.
+
+        Raises:
+            InputError: an unknown key or a bad value.
+        """
+        return cls(**{name: check_setting(name, value, where) for name, value in values.items()})
+
+
+SETTINGS: dict[str, "Field[Any]"] = {one.name: one for one in fields(TrialConfig)}
+
+
+def check_setting(name: str, value: Any, where: str = "") -> Any:
+    """The value of one setting in its proper type (an integer is taken for a float).
+
+    Raises:
+        InputError: an unknown key, a wrong type, a value out of range or not among the choices.
+    """
+    if name not in SETTINGS:
+        raise unknown("setting", name, SETTINGS, where)
+    rules, kind = SETTINGS[name].metadata, type(SETTINGS[name].default)
+    place = f"{where}: " if where else ""
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise InputError(f"{place}{name} = {value!r} is not {_KIND_NAMES[kind]}")
+    if rules["choices"] is not None and value not in rules["choices"]:
+        raise unknown(name, value, rules["choices"], where)
+    wanted = [
+        f"{sign} {bound}"
+        for sign, bound in ((">=", rules["low"]), (">", rules["above"]), ("<=", rules["high"]))
+        if bound is not None
+    ]
+    inside = kind not in (int, float) or (
+        math.isfinite(value)
+        and (rules["low"] is None or value >= rules["low"])
+        and (rules["above"] is None or value > rules["above"])
+        and (rules["high"] is None or value <= rules["high"])
+    )
+    if not inside:
+        raise InputError(f"{place}{name} = {value!r} is out of range; it must be finite and {' and '.join(wanted)}")
+    return value
+
+
+_KIND_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}

@@ -1,0 +1,97 @@
+"""A study's folder: where each stage leaves what the next one reads.
+
+    <studies>/<name>/
+      study.toml      the study file, resolved: what was asked for
+      journal.log     Optuna's storage: what was suggested, reported and told
+      trials/<id>/    one folder a trial: config.json, metrics.csv, result.json, model.safetensors
+      trials.csv      one row a trial
+      confirm/<topography>/seed<n>/   likewise, one folder a confirmed model
+      confirm.csv     one row a confirmed model
+      pruning.csv     one row a confirmed model and proportion
+      figures/  report.html  summary.json  best/
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from topotune.errors import InputError
+
+CONFIRM_COLUMNS = (
+    "topography", "weight", "seed", "test_accuracy", "validation_accuracy", "best_epoch", "epochs", "seconds",
+    "trial", "config_hash", "checkpoint",
+)  # fmt: skip
+PRUNING_COLUMNS = ("topography", "weight", "seed", "proportion", "accuracy")
+CHECKPOINT_FILES = ("config.json", "model.safetensors", "metrics.csv", "result.json")
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Paths within one study's folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def study_file(self) -> Path:
+        return self.path / "study.toml"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.log"
+
+    @property
+    def trials_table(self) -> Path:
+        return self.path / "trials.csv"
+
+    @property
+    def confirm_table(self) -> Path:
+        return self.path / "confirm.csv"
+
+    @property
+    def pruning_table(self) -> Path:
+        return self.path / "pruning.csv"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best"
+
+    def trial(self, number: int) -> Path:
+        """The folder of one trial of the search."""
+        return self.path / "trials" / f"{number:05d}"
+
+    def confirmed(self, topography: str, seed: int) -> Path:
+        """The folder of one confirmed model."""
+        return self.path / "confirm" / topography / f"seed{seed}"
+
+
+def open_study(study: Path, studies: Path) -> StudyFolder:
+    """The folder of an existing study, given by its path or by its name within ``studies``.
+
+    Raises:
+        InputError: there is no such study.
+    """
+    for path in (study, studies / study):
+        if (path / "study.toml").is_file():
+            return StudyFolder(path.resolve())
+    known = ", ".join(sorted(one.name for one in list_studies(studies))) or "none yet"
+    raise InputError(f"no study {str(study)!r}: neither a study's folder nor a name within {studies} (there: {known})")
+
+
+def list_studies(studies: Path) -> list[StudyFolder]:
+    """The studies within a folder, by name."""
+    return [StudyFolder(path.parent.resolve()) for path in sorted(studies.glob("*/study.toml"))]

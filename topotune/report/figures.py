@@ -1,0 +1,224 @@
+"""The figures of a study. The only module that imports matplotlib; no pyplot, so no state and no display.
+
+One colour and one marker a topography, the same in every figure; the control is black. Colours are those of
+Okabe & Ito, which stay apart for readers with a colour vision deficiency.
+"""
+
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib import style as styles
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from topotune.config import NONE
+from topotune.files import write_atomically
+from topotune.report.tables import Confirmed, Curve, Point, mean_std
+from topotune.topography import POSITIONS
+
+SIZE = (8.0, 4.5)  # inches
+DPI = 150
+CONTROL_COLOUR = "#000000"
+# Okabe & Ito, with their yellow (#F0E442) darkened: on white it can hardly be seen.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A89C00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LOOK = {
+    "font.family": "DejaVu Sans", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.7, "axes.axisbelow": True,
+    # ids in the SVG come from this salt instead of a random number: same figure, same text
+    "svg.hashsalt": "topotune",
+}  # fmt: skip
+# On top of matplotlib's defaults, so that a matplotlibrc of the user's changes nothing.
+_in_our_style = styles.context(["default", _LOOK])
+
+
+class _Style(NamedTuple):
+    colour: str
+    marker: str
+
+
+def style_of(topography: str) -> _Style:
+    """Colour and marker of a topography; past the seventh, colours come again with other markers."""
+    if topography == NONE:
+        return _Style(CONTROL_COLOUR, "o")
+    names = list(POSITIONS)
+    rank = names.index(topography) if topography in names else len(names)
+    turn = rank // len(COLOURS)
+    return _Style(COLOURS[rank % len(COLOURS)], MARKERS[(rank + turn) % len(MARKERS)])
+
+
+@_in_our_style
+def save(figure: Figure, path: Path) -> str:
+    """Write ``figure`` to ``path`` as PNG and give it back as SVG text, the same for the same figure."""
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+@_in_our_style
+def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
+    """Validation accuracy of every trial against λ (log scale), by topography; the control has no λ: a line."""
+    figure, axes = _canvas("λ, weight of the topographic loss", "Validation accuracy (%)")
+    placed = {name: own for name, own in trials.items() if name != NONE}
+    weights = sorted({point.weight for own in placed.values() for point in own})
+    # Repeated λs come from a list of choices: set topographies side by side, and join each one's best.
+    listed = sum(map(len, placed.values())) >= 2 * len(weights)
+    joined = listed and len(weights) > 1
+    _weight_axis(axes, weights, listed)
+    handles: list[Any] = []
+    for place, name in enumerate(placed):
+        shift = 10 ** (_gap(weights) * 0.5 * ((place + 0.5) / len(placed) - 0.5)) if listed else 1.0
+        _draw_trials(axes, name, placed[name], shift, joined=joined)
+        handles.append(_handle(name, joined=joined))
+    handles += _draw_control(axes, trials.get(NONE, ()))
+    _focus(axes, [point for name, own in trials.items() for point in own if name != NONE or point.complete])
+    grey: dict[str, Any] = {"color": "#555555", "linestyle": "none", "marker": "o"}
+    handles.append(Line2D([], [], label="complete", **grey))
+    handles.append(Line2D([], [], label="pruned", markerfacecolor="none", alpha=0.5, **grey))
+    _legend(figure, handles)
+    return figure
+
+
+def _draw_trials(axes: Axes, name: str, points: Sequence[Point], shift: float, *, joined: bool) -> None:
+    colour, marker = style_of(name)
+    complete = [point for point in points if point.complete]
+    pruned = [point for point in points if not point.complete]
+    look: dict[str, Any] = {"marker": marker, "linestyle": "none", "color": colour, "markersize": 6}
+    hollow = look | {"markerfacecolor": "none", "alpha": 0.35, "markersize": 5}
+    for own, drawn in ((pruned, hollow), (complete, look | {"alpha": 0.85})):
+        axes.plot([shift * point.weight for point in own], [100 * point.accuracy for point in own], **drawn)
+    if joined:
+        best = {point.weight: point.accuracy for point in complete}  # sorted: the last of a λ is its best
+        axes.plot([shift * at for at in best], [100 * one for one in best.values()], color=colour, linewidth=1)
+
+
+def _draw_control(axes: Axes, points: Sequence[Point]) -> list[Any]:
+    """The best control as a line, and a band down to the median, which holds the better half of them."""
+    complete = sorted(100 * point.accuracy for point in points if point.complete)
+    if complete:
+        middle = complete[len(complete) // 2]
+        axes.axhspan(middle, complete[-1], color=CONTROL_COLOUR, alpha=0.08, linewidth=0)
+        axes.axhline(complete[-1], color=CONTROL_COLOUR, linestyle="--", linewidth=1.2, zorder=1)
+        line = Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=1.2, label="none (control), best")
+        return [line, Patch(color=CONTROL_COLOUR, alpha=0.08, label="none, better half")]
+    if points:
+        axes.axhline(100 * max(point.accuracy for point in points), color="#777777", linestyle=":", linewidth=1.2)
+        return [Line2D([], [], color="#777777", linestyle=":", linewidth=1.2, label="none, pruned")]
+    return []
+
+
+def _weight_axis(axes: Axes, weights: Sequence[float], listed: bool) -> None:
+    axes.xaxis.set_minor_locator(NullLocator())
+    if not weights:
+        axes.xaxis.set_major_locator(NullLocator())
+        return
+    axes.set_xscale("log")
+    around = 10 ** (0.5 * _gap(weights)) if listed else 1.2
+    axes.set_xlim(weights[0] / around, weights[-1] * around)
+    decades = math.log10(weights[-1] / weights[0])
+    each = listed and (len(weights) == 1 or _gap(weights) > decades / 12)  # closer, and their labels would touch
+    steps = LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0))
+    axes.xaxis.set_major_locator(FixedLocator(weights) if each else steps)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+
+
+def _gap(weights: Sequence[float]) -> float:
+    """The smallest step between two λs, in decades."""
+    steps = [math.log10(high / low) for low, high in itertools.pairwise(weights)]
+    return min(steps, default=0.5)
+
+
+def _focus(axes: Axes, points: Sequence[Point]) -> None:
+    """Let the complete trials fill the axis: pruned ones that ended far below are counted, not drawn."""
+    if not points:
+        return
+    every = [100 * point.accuracy for point in points]
+    complete = [100 * point.accuracy for point in points if point.complete] or every
+    span = max(max(complete) - min(complete), 1.0)
+    near = [one for one in every if one >= min(complete) - span]
+    floor = min(near) - 0.06 * span
+    axes.set_ylim(floor, max(every) + 0.06 * span)
+    hidden = sum(one < floor for one in every)
+    if hidden:
+        note = f"{hidden} pruned {'trial' if hidden == 1 else 'trials'} below {floor:.1f}%"
+        axes.text(0.01, 0.02, note, transform=axes.transAxes, fontsize=8, color="#555555")
+
+
+@_in_our_style
+def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
+    """Test accuracy by topography: a point a seed, a bar at the mean, a line at the control's mean."""
+    figure, axes = _canvas("Topography", "Test accuracy (%)")
+    for place, (name, one) in enumerate(confirmed.items()):
+        colour, marker = style_of(name)
+        values = [100 * value for value in one.accuracies]
+        # set apart evenly, so that equal accuracies stay countable
+        places = [place + 0.3 * ((seed + 0.5) / len(values) - 0.5) for seed in range(len(values))]
+        axes.plot(places, values, marker=marker, linestyle="none", color=colour, alpha=0.75, markersize=6)
+        axes.hlines(100 * mean_std(one.accuracies)[0], place - 0.3, place + 0.3, color=colour, linewidth=2.5)
+    handles = [
+        Line2D([], [], color="#555555", marker="o", linestyle="none", label="one seed"),
+        Line2D([], [], color="#555555", linewidth=2.5, label="mean"),
+    ]
+    if NONE in confirmed:
+        middle = 100 * mean_std(confirmed[NONE].accuracies)[0]
+        axes.axhline(middle, color=CONTROL_COLOUR, linestyle="--", linewidth=1, zorder=1)
+        handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=1, label="mean of the control"))
+    below = ("control" if name == NONE else f"λ = {one.weight:.3g}" for name, one in confirmed.items())
+    names = [f"{_label(name)}\n{line}" for name, line in zip(confirmed, below, strict=True)]
+    axes.set_xticks(range(len(names)), names, fontsize=9)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.grid(visible=False, axis="x")
+    _legend(figure, handles)
+    return figure
+
+
+@_in_our_style
+def pruning_accuracy(curves: Mapping[str, Curve]) -> Figure:
+    """Accuracy against the pruned proportion: the mean over the seeds, and a band of ± one standard deviation."""
+    figure, axes = _canvas("Proportion pruned (%)", "Accuracy (%)")
+    handles = []
+    for name, curve in curves.items():
+        colour, marker = style_of(name)
+        at = [100 * point.proportion for point in curve.points]
+        mean = [100 * point.mean for point in curve.points]
+        std = [100 * (point.std or 0.0) for point in curve.points]
+        front = 3 if name == NONE else 2
+        axes.plot(at, mean, color=colour, marker=marker, markersize=4, linewidth=1.6, zorder=front)
+        below = [middle - spread for middle, spread in zip(mean, std, strict=True)]
+        above = [middle + spread for middle, spread in zip(mean, std, strict=True)]
+        axes.fill_between(at, below, above, color=colour, alpha=0.13, linewidth=0)
+        handles.append(_handle(name, joined=True))
+    _legend(figure, handles)
+    return figure
+
+
+def _canvas(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return figure, axes
+
+
+def _handle(name: str, *, joined: bool) -> Line2D:
+    colour, marker = style_of(name)
+    label = _label(name) + (" (control)" if name == NONE else "")
+    return Line2D([], [], color=colour, marker=marker, markersize=6, linestyle="-" if joined else "none", label=label)
+
+
+def _legend(figure: Figure, handles: Sequence[Any]) -> None:
+    figure.legend(handles=list(handles), loc="outside right upper", frameon=False, fontsize=9)
+
+
+def _label(name: str) -> str:
+    """A name as text: matplotlib would set what stands between two dollar signs as a formula."""
+    return name.replace("$", r"\$")

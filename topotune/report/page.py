@@ -1,0 +1,160 @@
+"""The report of one study: a single HTML file that needs nothing beside it, from whatever the study has so far."""
+
+import base64
+import shlex
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+
+from topotune.config import NONE
+from topotune.errors import InputError
+from topotune.files import Row, read_csv, read_json, write_text
+from topotune.folder import StudyFolder
+from topotune.report import figures, tables, wording
+
+DESCRIPTIONS = {
+    "accuracy_against_weight": (
+        "Scatter plot of validation accuracy against λ on a logarithmic scale, by topography, "
+        "with the control as a horizontal line."
+    ),
+    "confirmed_accuracy": (
+        "Test accuracy of each confirmed topography: one point a seed, a bar at the mean, "
+        "and a horizontal line at the mean of the control."
+    ),
+    "pruning_accuracy": (
+        "Accuracy against the proportion pruned: one curve a topography, with bands of one standard deviation."
+    ),
+}
+
+
+class Picture(NamedTuple):
+    """A figure within the page: an image as a data URI, and its words for those who cannot see it."""
+
+    source: str
+    description: str
+
+
+@dataclass(frozen=True)
+class _Study:
+    """All that the page is made of."""
+
+    folder: StudyFolder
+    asked: dict[str, Any]
+    summary: dict[str, Any]
+    trials: list[Row]
+    confirmed: list[Row]
+    pruned: list[Row]
+
+
+def write_report(folder: StudyFolder) -> Path:
+    """Write ``figures/*.png`` and ``report.html`` into a study's folder; the path of the latter.
+
+    Stages that have not run are named as such, so the report can be written at any time.
+
+    Raises:
+        InputError: the study's own file or its summary is missing or broken.
+    """
+    study = _read(folder)
+    pictures = _draw(study)
+    write_text(folder.report, _render(study, pictures))
+    return folder.report
+
+
+def _read(folder: StudyFolder) -> _Study:
+    return _Study(
+        folder=folder,
+        asked=_read_toml(folder.study_file),
+        summary=read_json(folder.summary),
+        trials=read_csv(folder.trials_table),
+        confirmed=read_csv(folder.confirm_table),
+        pruned=read_csv(folder.pruning_table),
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not valid TOML ({error})") from None
+
+
+def _draw(study: _Study) -> dict[str, Picture | None]:
+    """Every figure that there are rows for, written as PNG and made ready for the page."""
+    trials = tables.accuracy_by_topography(study.trials)
+    confirmed = tables.confirmed_by_topography(study.confirmed)
+    curves = tables.pruning_curves(study.pruned)
+    drawn = {
+        "accuracy_against_weight": figures.accuracy_against_weight(trials) if trials else None,
+        "confirmed_accuracy": figures.confirmed_accuracy(confirmed) if confirmed else None,
+        "pruning_accuracy": figures.pruning_accuracy(curves) if curves else None,
+    }
+    pictures: dict[str, Picture | None] = {}
+    for name, figure in drawn.items():
+        path = study.folder.figures / f"{name}.png"
+        if figure is None:
+            path.unlink(missing_ok=True)  # an earlier report's, on rows that are gone
+            pictures[name] = None
+        else:
+            svg = base64.b64encode(figures.save(figure, path).encode()).decode()
+            pictures[name] = Picture(f"data:image/svg+xml;base64,{svg}", DESCRIPTIONS[name])
+    return pictures
+
+
+def _render(study: _Study, pictures: dict[str, Picture | None]) -> str:
+    # every value is escaped: names and settings are whatever a study file holds
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("topotune.report").joinpath("page.html.j2").read_text(encoding="utf-8"))
+    asked, summary = study.asked, study.summary
+    about = asked.get("study", {})
+    return template.render(
+        title=str(about.get("name") or study.folder.name),
+        description=str(about.get("description") or ""),
+        argument=shlex.quote(study.folder.name),
+        sentences=_sentences(study),
+        findings=_findings(summary),
+        settings=tables.settings_table(asked),
+        method=tables.method_table(asked),
+        leaderboard=tables.leaderboard(study.trials),
+        confirmed=tables.confirmed_table(summary.get("confirm") or []),
+        pruning=tables.pruning_table(tables.pruning_curves(study.pruned)),
+        provenance=_provenance(summary),
+        models=tables.confirmed_models(study.confirmed),
+        pictures=pictures,
+    )
+
+
+def _sentences(study: _Study) -> list[str]:
+    counts = study.summary.get("trials") or tables.count_states(study.trials)
+    return [wording.trials_sentence(counts), wording.best_sentence(study.summary.get("best_trial"))]
+
+
+def _findings(summary: dict[str, Any]) -> list[str]:
+    """A sentence for each confirmed topography, the one that the search preferred first."""
+    preferred = (summary.get("best_trial") or {}).get("topography")
+    confirmed = [one for one in summary.get("confirm") or [] if one["topography"] != NONE]
+    rank = {name: place for place, name in enumerate(tables.in_order(one["topography"] for one in confirmed))}
+    confirmed.sort(key=lambda one: (one["topography"] != preferred, rank[one["topography"]]))
+    return [wording.finding(one) for one in confirmed]
+
+
+def _provenance(summary: dict[str, Any]) -> tables.Table:
+    """Where the numbers come from: enough to make them again."""
+    known = summary.get("provenance") or {}
+    seeds = ", ".join(str(seed) for seed in known.get("confirm_seeds") or [])
+    told = (
+        ("Study hash", summary.get("study_hash")),
+        ("Git commit", known.get("git_commit")),
+        ("Data checksum", known.get("data_checksum")),
+        ("Seed of the search", known.get("seed")),
+        ("Seeds of the confirmation", seeds),
+        ("Created", known.get("created")),
+        *((f"Version of {name}", version) for name, version in sorted((known.get("versions") or {}).items())),
+    )
+    rows = tuple((name, "not recorded" if value in (None, "") else str(value)) for name, value in told)
+    return tables.Table(("What", "Value"), rows, words=2)

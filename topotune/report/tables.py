@@ -1,0 +1,244 @@
+"""From the rows of a study's files to what a reader sees: curves to draw and tables of text, in plain Python.
+
+Accuracies are fractions in the files and in the curves, percent in the tables. Rows of unknown accuracy are left out.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from topotune.config import NONE
+from topotune.files import Row
+from topotune.report.wording import MISSING, interval, number, percent, plain, points
+from topotune.topography import POSITIONS
+
+PRUNING_SHOWN = (0.0, 0.2, 0.4, 0.6, 0.8)  # the proportions of the table: the figure has all of them
+
+
+class Table(NamedTuple):
+    """A table of text. The first ``words`` columns hold words, the others numbers (set to the right)."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int = 1
+
+
+class Point(NamedTuple):
+    """One trial of the search, as the figure shows it."""
+
+    weight: float
+    accuracy: float
+    complete: bool
+
+
+class Confirmed(NamedTuple):
+    """The test accuracies of one topography, one a seed, in the order of the seeds."""
+
+    weight: float
+    accuracies: tuple[float, ...]
+
+
+class CurvePoint(NamedTuple):
+    """Mean and sample standard deviation (none for a single seed) over the seeds at one proportion."""
+
+    proportion: float
+    mean: float
+    std: float | None
+    seeds: int
+
+
+class Curve(NamedTuple):
+    """Accuracy against the pruned proportion, for one topography."""
+
+    weight: float
+    points: tuple[CurvePoint, ...]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Topographies, each once: the control first, then as POSITIONS has them, then unknown ones by name."""
+    known = {name: rank for rank, name in enumerate((NONE, *POSITIONS))}
+    return sorted(set(names), key=lambda name: (known.get(name, len(known)), name))
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (n − 1), ``None`` for a single value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def accuracy_by_topography(trials: Iterable[Row]) -> dict[str, list[Point]]:
+    """The complete and pruned trials of each topography, by weight. A weight of 0 makes any trial the control."""
+    found: dict[str, list[Point]] = {}
+    for row in trials:
+        if row["state"] in ("complete", "pruned") and _known(row["validation_accuracy"]):
+            weight = float(row["weight"] or 0)
+            name = str(row["topography"]) if weight > 0 else NONE
+            found.setdefault(name, []).append(Point(weight, row["validation_accuracy"], row["state"] == "complete"))
+    return {name: sorted(found[name]) for name in in_order(found)}
+
+
+def confirmed_by_topography(rows: Iterable[Row]) -> dict[str, Confirmed]:
+    """The confirmed models' test accuracies."""
+    grouped = _by_topography(rows, "test_accuracy")
+    return {
+        name: Confirmed(float(own[0]["weight"] or 0), tuple(row["test_accuracy"] for row in sorted(own, key=_seed)))
+        for name, own in grouped.items()
+    }
+
+
+def pruning_curves(rows: Iterable[Row]) -> dict[str, Curve]:
+    """Mean and deviation over the seeds, for each topography and proportion."""
+    grouped = _by_topography(rows, "accuracy")
+    return {name: Curve(float(own[0]["weight"] or 0), _curve_points(own)) for name, own in grouped.items()}
+
+
+def _by_topography(rows: Iterable[Row], value: str) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if _known(row[value]):
+            found.setdefault(str(row["topography"]), []).append(row)
+    return {name: found[name] for name in in_order(found)}
+
+
+def _curve_points(rows: Iterable[Row]) -> tuple[CurvePoint, ...]:
+    found: dict[float, list[float]] = {}
+    for row in rows:
+        # 0.1 + 0.2 and 0.3 are one proportion
+        found.setdefault(round(float(row["proportion"]), 6), []).append(row["accuracy"])
+    return tuple(CurvePoint(at, *mean_std(found[at]), len(found[at])) for at in sorted(found))
+
+
+def _seed(row: Row) -> int:
+    return int(row["seed"] or 0)
+
+
+def _known(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def count_states(trials: Iterable[Row]) -> dict[str, int]:
+    """How many trials are in each state."""
+    counts = dict.fromkeys(("complete", "pruned", "failed", "running"), 0)
+    for row in trials:
+        counts[row["state"]] = counts.get(row["state"], 0) + 1
+    return counts
+
+
+def leaderboard(trials: Sequence[Row], top: int = 10) -> Table:
+    """The best complete trials; a pruned one is left out, since its accuracy is that of a shorter training."""
+    ranked = [row for row in trials if row["state"] == "complete" and _known(row["validation_accuracy"])]
+    ranked.sort(key=lambda row: (-row["validation_accuracy"], row["id"]))
+    searched = _searched_settings(trials)
+    header = ("Rank", "Trial", "Topography", "λ", *searched, "Validation accuracy (%)", "Epochs", "Seconds")
+    rows = tuple(
+        (
+            str(rank), str(row["id"]), plain(row["topography"]), _weight(row),
+            *(number(row[name]) for name in searched),
+            percent(row["validation_accuracy"]), plain(row.get("epochs")), plain(row.get("seconds"), ".0f"),
+        )
+        for rank, row in enumerate(ranked[:top], start=1)
+    )  # fmt: skip
+    return Table(header, rows, words=3)
+
+
+def _searched_settings(trials: Sequence[Row]) -> list[str]:
+    """The settings that trials.csv has between its fixed columns, without the two that have a column anyway."""
+    names = list(trials[0]) if trials else []
+    if "config_hash" not in names or "validation_accuracy" not in names:
+        return []
+    between = names[names.index("config_hash") + 1 : names.index("validation_accuracy")]
+    return [name for name in between if name not in ("topography", "weight")]
+
+
+def confirmed_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """What the confirmation found, as summary.json has it."""
+    header = (
+        "Topography", "λ", "Seeds", "Test accuracy (%), mean ± std",
+        "Difference from the control (percentage points)", "95% interval",
+    )  # fmt: skip
+    place = {name: rank for rank, name in enumerate(in_order(one["topography"] for one in summaries))}
+    rows = tuple(
+        (
+            one["topography"], _weight(one), plain(one["seeds"]), _mean_and_std(one["mean"], one.get("std")),
+            points(one.get("difference")), interval(one.get("low"), one.get("high")),
+        )
+        for one in sorted(summaries, key=lambda one: place[one["topography"]])
+    )  # fmt: skip
+    return Table(header, rows)
+
+
+def confirmed_models(rows: Iterable[Row]) -> Table:
+    """Which models were confirmed: enough to find each of them again."""
+    grouped = _by_topography(rows, "test_accuracy").values()
+    names = ("topography", "seed", "trial", "config_hash", "best_epoch", "epochs")
+    found = tuple(tuple(plain(row.get(name)) for name in names) for own in grouped for row in sorted(own, key=_seed))
+    return Table(("Topography", "Seed", "Trial", "Configuration hash", "Best epoch", "Epochs"), found, words=4)
+
+
+def pruning_table(curves: Mapping[str, Curve]) -> Table:
+    """Accuracy at a few proportions, mean ± std over the seeds."""
+    shown = _shown_proportions({point.proportion for curve in curves.values() for point in curve.points})
+    rows = []
+    for name, curve in curves.items():
+        at = {point.proportion: point for point in curve.points}
+        cells = (_mean_and_std(at[one].mean, at[one].std) if one in at else MISSING for one in shown)
+        rows.append((name, number(curve.weight) if curve.weight else MISSING, _seeds(curve), *cells))
+    return Table(("Topography", "λ", "Seeds", *(f"{100 * one:g}% pruned" for one in shown)), tuple(rows))
+
+
+def _shown_proportions(available: set[float]) -> list[float]:
+    """The usual proportions, or, where the study has fewer than two of them, five spread over those it has."""
+    usual = [one for one in PRUNING_SHOWN if one in available]
+    if len(usual) > 1 or len(available) <= len(PRUNING_SHOWN):
+        return usual if len(usual) > 1 else sorted(available)
+    every = sorted(available)
+    last = len(PRUNING_SHOWN) - 1
+    return [every[round(step * (len(every) - 1) / last)] for step in range(last + 1)]
+
+
+def _seeds(curve: Curve) -> str:
+    counts = {point.seeds for point in curve.points}
+    return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+
+
+def _weight(row: Mapping[str, Any]) -> str:
+    return number(row["weight"]) if row["weight"] else MISSING
+
+
+def _mean_and_std(mean: float, std: float | None) -> str:
+    return percent(mean) if std is None else f"{percent(mean)} ± {percent(std)}"
+
+
+def settings_table(study: Mapping[str, Any]) -> Table:
+    """What was fixed and what was searched, from the study file."""
+    rows = (
+        (role, name, _values(value))
+        for role in ("scientific", "nuisance", "fixed")
+        for name, value in study.get(role, {}).items()
+    )
+    return Table(("Role", "Setting", "Value or values"), tuple(rows), words=3)
+
+
+def method_table(study: Mapping[str, Any]) -> Table:
+    """How the study went about it: sampler, pruner, budget and what follows the search."""
+    told = ((part, study.get(part, {})) for part in ("study", "objective", "budget", "confirm", "prune"))
+    rows = (
+        (part, name, _values(value))
+        for part, values in told
+        for name, value in values.items()
+        if (part, name) not in (("study", "name"), ("study", "description"))  # they head the page
+    )
+    return Table(("Part", "Setting", "Value"), tuple(rows), words=3)
+
+
+def _values(value: Any) -> str:
+    """A constant, a list, ``{choices=[…]}`` or ``{low=…, high=…, log=…}`` in words; numbers as they were written."""
+    if isinstance(value, list):
+        return ", ".join(_values(one) for one in value)
+    if not isinstance(value, dict):
+        return plain(value)
+    if set(value) == {"choices"}:
+        return "one of " + _values(value["choices"])
+    if {"low", "high"} <= set(value) <= {"low", "high", "log"}:
+        return f"{plain(value['low'])} to {plain(value['high'])}" + (", log scale" if value.get("log") else "")
+    return ", ".join(f"{name} = {_values(one)}" for name, one in value.items())

@@ -1,0 +1,86 @@
+"""Numbers and findings in words: how the report writes an accuracy, a difference, and what it concludes."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from topotune.config import NONE
+
+MISSING = "–"
+
+
+def plain(value: Any, spec: str = "") -> str:
+    """A value as it was written; ``spec`` is applied to numbers only."""
+    if value is None or value == "":
+        return MISSING
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(value, spec) if isinstance(value, int | float) else str(value)
+
+
+def number(value: Any) -> str:
+    """A sampled value: a float with three significant digits, all else as it is."""
+    return plain(value, ".3g" if isinstance(value, float) else "")
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in percent, without the sign: 0.9812 is ``98.12``."""
+    return MISSING if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.2f}"
+
+
+def points(difference: float | None) -> str:
+    """A difference of fractions in percentage points, always with its sign: ``+0.42``, ``−0.10``."""
+    if difference is None or not math.isfinite(difference):
+        return MISSING
+    text = f"{100 * difference:+.2f}"
+    # a rounded nothing has no direction
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """``+0.10 to +0.74``, in percentage points."""
+    return MISSING if low is None or high is None else f"{points(low)} to {points(high)}"
+
+
+def trials_sentence(counts: Mapping[str, int]) -> str:
+    """How many trials there were, and how they ended."""
+    total = sum(counts.values())
+    if not total:
+        return "No trial has been run yet."
+    ended = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("complete", "pruned", "failed"))
+    running = f", {counts['running']} still running" if counts.get("running") else ""
+    return f"{total} {'trial' if total == 1 else 'trials'}: {ended}{running}."
+
+
+def best_sentence(best: Mapping[str, Any] | None) -> str:
+    """The best configuration of the search."""
+    if best is None:
+        return "No configuration can be called the best yet: no trial is complete."
+    return (
+        f"Best configuration: {configuration(best['topography'], best['weight'])}, "
+        f"validation accuracy {percent(best['validation_accuracy'])}% (trial {best['id']})."
+    )
+
+
+def configuration(topography: str, weight: float | None) -> str:
+    """``grid2d with λ = 0.3``, or that it is the control."""
+    if topography == NONE:
+        return "the control (no topography)"
+    return f"{topography} with λ = {number(weight)}"
+
+
+def finding(one: Mapping[str, Any]) -> str:
+    """What the confirmation says of one topography: a difference, none found, or too few seeds to say."""
+    name, difference, seeds = configuration(one["topography"], one["weight"]), one.get("difference"), one["seeds"]
+    low, high = one.get("low"), one.get("high")
+    trained = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
+    if difference is None:
+        return f"{name}: not compared with the control ({trained})."
+    if low is None or high is None:
+        return f"{name}: {points(difference)} percentage points from the control in {trained}, too few for an interval."
+    stated = f"95% interval {interval(low, high)}, {trained}"
+    if low <= 0 <= high:
+        return f"{name}: no difference from the control found ({points(difference)} percentage points, {stated})."
+    side = "above" if difference > 0 else "below"
+    size = points(abs(difference)).removeprefix("+")
+    return f"{name}: {size} percentage points {side} the control in test accuracy ({stated})."

@@ -1,0 +1,1 @@
+"""The search: Optuna says what to try and when to stop, Ray Tune runs it."""

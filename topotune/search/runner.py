@@ -1,0 +1,178 @@
+"""The cluster: joining one or starting one here, a search on it, and follow-up jobs spread over it."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the driver, and the study goes on later
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")  # the searcher holds back what there is no room for
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours
+
+import ray
+from ray import tune
+from ray.tune.logger import JsonLoggerCallback
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from topotune.errors import InputError
+from topotune.search.adapter import StudyScheduler, StudySearcher
+from topotune.search.space import StudyFile
+from topotune.search.study import Study
+from topotune.search.trial import trainable
+from topotune.search.watch import Watcher
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
+RESTARTS = 3  # of a trial whose process died
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial takes: one bundle a rank."""
+
+    workers: int
+    cpus: float
+    gpus: float
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """What one rank asks for."""
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """What the gang asks for."""
+        return [self.bundle] * self.workers
+
+    def slots(self) -> int:
+        """How many trials the cluster has room for, now."""
+        there = ray.cluster_resources()
+        fits = [int(there.get(name, 0) / (amount * self.workers)) for name, amount in self.bundle.items() if amount]
+        return max(min(fits, default=1), 1)
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Within it, this process is a Ray driver.
+
+    Args:
+        address: of a running cluster; None takes RAY_ADDRESS (a submitted job has it), else starts one here that
+            listens on loopback and ends with this process.
+
+    Raises:
+        InputError: no cluster answers at that address.
+    """
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if where == "local" else {}
+    try:
+        ray.init(where, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **own)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f"no Ray cluster at {where!r}: {str(error).splitlines()[0]}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def resources(file: StudyFile) -> Resources:
+    """What the study's trials take on this cluster.
+
+    Raises:
+        InputError: the cluster, or its largest node, is too small for one trial.
+    """
+    there = ray.cluster_resources()
+    gpus = file.option("budget", "gpus_per_worker")
+    if gpus == "auto":
+        gpus = 1 if there.get("GPU", 0) >= 1 else 0
+    workers = int(file.constants.get("workers", 1))
+    wanted = Resources(workers, file.option("budget", "cpus_per_worker"), gpus)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for name, amount in wanted.bundle.items():
+        if amount and sum(int(node.get(name, 0) / amount) for node in nodes) < workers:
+            raise InputError(
+                f"workers = {workers} with {amount:g} {name} each is more than the cluster has: "
+                f"{there.get(name, 0):g} {name} on {len(nodes)} node(s); lower workers or {name.lower()}s_per_worker"
+            )
+    return wanted
+
+
+def search(study: Study, data: Path | None, wanted: Resources, watchers: Sequence[Watcher]) -> None:
+    """Run the study's trials until its budget is spent.
+
+    Raises:
+        InputError: the data turned out to be missing or damaged where the trials ran.
+    """
+    searcher = StudySearcher(study, data, _every(2.0, wanted.slots), watchers)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, tune.PlacementGroupFactory(wanted.bundles, strategy="PACK")),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, scheduler=StudyScheduler(searcher), num_samples=-1, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            name="ray",
+            storage_path=str(study.folder.path),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            callbacks=[JsonLoggerCallback()],  # Tune reads its own result.json at the end
+        ),
+    )
+    tuner.fit()
+    searcher.raise_input_error()
+
+
+def spread(
+    function: Callable[[Job], Done], jobs: Iterable[Job], wanted: Resources
+) -> Iterator[tuple[Job, Done | Exception]]:
+    """``function(job)`` for every job on the cluster; each job with its result, or its error, as it gets ready.
+
+    Each job stands in the first bundle of a placement group of its own, so that it can gather a gang of ranks.
+    A job whose process dies is run again.
+    """
+    task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RESTARTS)(function)
+    waiting, running = list(jobs), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < wanted.slots():
+                job, group = waiting.pop(0), placement_group(wanted.bundles, strategy="PACK")
+                place = PlacementGroupSchedulingStrategy(
+                    group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
+                )
+                running[task.options(scheduling_strategy=place).remote(job)] = (job, group)
+            for future in ray.wait(list(running), num_returns=1, timeout=5)[0]:
+                job, group = running.pop(future)
+                remove_placement_group(group)
+                yield job, _outcome(future)
+    finally:
+        for _job, group in running.values():
+            remove_placement_group(group)
+
+
+def _outcome(future: Any) -> Any:
+    try:
+        return ray.get(future)
+    except ray.exceptions.RayTaskError as error:
+        return error.cause if isinstance(error.cause, InputError) else error
+    except ray.exceptions.RayError as error:
+        return error
+
+
+def _every(seconds: float, look: Callable[[], int]) -> Callable[[], int]:
+    """``look``, asked at most once in ``seconds``."""
+    value, until = 0, 0.0
+
+    def cached() -> int:
+        nonlocal value, until
+        if time.monotonic() >= until:
+            value, until = look(), time.monotonic() + seconds
+        return value
+
+    return cached

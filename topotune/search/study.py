@@ -1,0 +1,227 @@
+"""The study in its storage: the one truth about what was suggested, reported and told. The owner of Optuna.
+
+A study survives its driver: trials that a killed driver left running are handed out again, first, under their old
+numbers. Nothing here knows where trials run.
+"""
+
+import fcntl
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from topotune.config import NONE, TrialConfig
+from topotune.errors import InputError
+from topotune.files import Row, read_csv, write_csv, write_text
+from topotune.folder import StudyFolder
+from topotune.search.scheduler import make_pruner, make_sampler
+from topotune.search.space import Choices, Dimension, StudyFile, load_study, to_toml
+
+_STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+METRICS = "metrics.csv"
+RECORD = "record"  # the user attribute that holds what Optuna itself has no place for
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A suggested trial: its number in the study, its settings, and whether an earlier driver had begun it."""
+
+    number: int
+    config: TrialConfig
+    resumed: bool
+
+
+class Study:
+    """An Optuna study in a study's folder, held by one driver at a time."""
+
+    def __init__(self, file: StudyFile, folder: StudyFolder) -> None:
+        """Open the study, or begin it.
+
+        Raises:
+            InputError: the folder holds a study of another space, or another process is running it.
+        """
+        self.file, self.folder = file, folder
+        self._lock = _hold(folder)
+        _claim(file, folder)
+        _mend(folder.journal)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = JournalStorage(JournalFileBackend(str(folder.journal)))
+        existing = storage.get_all_studies()
+        done = len(storage.get_all_trials(existing[0]._study_id, deepcopy=False)) if existing else 0
+        self._study = optuna.create_study(
+            study_name=file.name,
+            storage=storage,
+            # another seed after a restart: the same one would suggest the first trials again
+            sampler=make_sampler(file, file.option("study", "seed") + done),
+            pruner=make_pruner(file),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        if not done:
+            for topography in file.topographies:
+                self._enqueue(topography)
+        self._running: dict[int, optuna.Trial] = {}
+        self._reported: dict[int, set[int]] = {}  # number -> epochs
+        self._left = self._trials(TrialState.RUNNING)
+
+    def close(self) -> None:
+        """Let go of the study, so that another driver can have it."""
+        os.close(self._lock)
+
+    def ask(self) -> Asked | None:
+        """The next trial, or None when the budget is spent; first those that an earlier driver left running."""
+        if self._left:
+            frozen = self._left.pop(0)
+            trial, resumed = optuna.Trial(self._study, frozen._trial_id), True
+            self._reported[trial.number] = set(frozen.intermediate_values)
+        elif self.asked < self.file.option("budget", "trials"):
+            trial, resumed = self._study.ask(), False
+        else:
+            return None
+        config = self.file.suggest(lambda name, dimension: _suggest(trial, name, dimension))
+        trial.set_user_attr("config", config.to_dict())
+        self._running[trial.number] = trial
+        return Asked(trial.number, config, resumed)
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Note a trial's value after an epoch; whether this is news. What is known already is left as it is."""
+        known = self._reported.setdefault(number, set())
+        if epoch in known:
+            return False
+        known.add(epoch)
+        self._running[number].report(value, epoch)
+        return True
+
+    def should_prune(self, number: int) -> bool:
+        """Whether the trial should stop, judged at its last reported epoch."""
+        return self._running[number].should_prune()
+
+    def end(self, number: int, state: str, reason: str | None = None, start_seconds: float | None = None) -> Row:
+        """End a trial as ``complete``, ``pruned`` or ``failed``; its row of trials.csv.
+
+        ``reason`` says why it failed, ``start_seconds`` how long it took from the suggestion to the first step.
+        """
+        trial = self._running.pop(number)
+        self._reported.pop(number, None)
+        metrics = read_csv(self.folder.trial(number) / METRICS)
+        seconds = sum(epoch["seconds"] for epoch in metrics)
+        trial.set_user_attr(RECORD, {"seconds": seconds, "start_seconds": start_seconds, "reason": reason})
+        best = max((epoch["validation_accuracy"] for epoch in metrics), default=None)
+        if state == "complete":
+            self._study.tell(trial, best)
+        else:
+            self._study.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
+        return self._row(number)
+
+    @property
+    def asked(self) -> int:
+        """How many trials were handed out so far, ended or not."""
+        return len(self._trials(*_STATES))
+
+    def rows(self) -> list[Row]:
+        """One row a trial, in the order of their numbers."""
+        return [_row(trial, self.file) for trial in self._trials(*_STATES)]
+
+    def _row(self, number: int) -> Row:
+        return _row(self._study.get_trials(deepcopy=False)[number], self.file)
+
+    def write_table(self) -> list[Row]:
+        """Write trials.csv; its rows."""
+        rows = self.rows()
+        names = [name for name in self.file.dimensions if name not in ("topography", "weight")]
+        write_csv(self.folder.trials_table, [*_FIRST, *names, *_LAST], rows)
+        return rows
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=states)
+
+    def _enqueue(self, topography: str) -> None:
+        """Every topography, the control too, is tried at least once, with otherwise suggested settings."""
+        if isinstance(self.file.dimensions.get("topography"), Choices):
+            if topography != NONE or self.file.control_searched:
+                self._study.enqueue_trial({"topography": topography})
+
+
+_FIRST = ("id", "state", "config_hash", "topography", "weight")
+_LAST = ("validation_accuracy", "epochs", "seconds", "reason")
+
+
+def _row(trial: FrozenTrial, file: StudyFile) -> Row:
+    config = trial.user_attrs.get("config", {})
+    values = trial.intermediate_values
+    record = trial.user_attrs.get(RECORD, {})
+    return {
+        "id": trial.number,
+        "state": _STATES[trial.state],
+        "config_hash": TrialConfig.from_dict(config).hash if config else None,
+        "topography": config.get("topography"),
+        "weight": config.get("weight"),
+        **{name: trial.params.get(name) for name in file.dimensions if name not in ("topography", "weight")},
+        "validation_accuracy": max(values.values(), default=None),
+        "epochs": max(values, default=0),
+        "seconds": record.get("seconds"),
+        "reason": record.get("reason"),
+    }
+
+
+def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
+    if isinstance(dimension, Choices):
+        return trial.suggest_categorical(name, dimension.values)
+    if dimension.whole:
+        return trial.suggest_int(name, int(dimension.low), int(dimension.high), log=dimension.log)
+    return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
+
+
+def _claim(file: StudyFile, folder: StudyFolder) -> None:
+    """Write study.toml; a study of that name must be of the same space. More effort is the same study."""
+    if folder.study_file.exists():
+        there = load_study(folder.study_file)
+        if there.hash != file.hash:
+            changed = [
+                f"{section}.{key}"
+                for section in file.sections
+                for key in {**there.sections[section], **file.sections[section]}
+                if section not in ("budget", "confirm", "prune") and key not in ("name", "description")
+                if there.sections[section].get(key) != file.sections[section].get(key)
+            ]
+            raise InputError(
+                f"study {file.name!r} exists in {folder.path} with another space: {', '.join(changed)} differ; "
+                "give it another name (--set study.name=…), or begin anew beside it with --fresh"
+            )
+    write_text(folder.study_file, to_toml(file))
+
+
+def _hold(folder: StudyFolder) -> int:
+    """A lock that goes with this process, however it ends."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise InputError(
+            f"study {folder.name!r} is being worked on by another process; wait for it, or begin anew beside it "
+            "with --fresh"
+        ) from None
+    return lock
+
+
+def _mend(journal: Path) -> None:
+    """Undo what a killed driver may have left: Optuna's own lock, and half a line at the end of the journal."""
+    Path(f"{journal}.lock").unlink(missing_ok=True)
+    if journal.exists():
+        content = journal.read_bytes()
+        if content and not content.endswith(b"\n"):
+            os.truncate(journal, content.rfind(b"\n") + 1)

@@ -1,0 +1,120 @@
+"""One trial on the cluster: a function in one actor, or a gang of ranks in one placement group.
+
+Rank 0 runs in the trial's own process; ranks 1 … n-1 are actors in the other bundles of its placement group.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from topotune.config import TrialConfig
+from topotune.errors import InputError
+from topotune.training.distributed import free_port, process_group
+from topotune.training.fit import EpochMetrics, Report, TrainingDiverged, TrialResult, fit, pick_device
+
+GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
+
+
+def trainable(job: dict[str, Any]) -> None:
+    """Ray Tune's function: trains ``job["config"]`` and reports each epoch; a hopeless trial reports why.
+
+    job: config (a TrialConfig as a dict), out, data (paths), suggested_at (Unix time).
+    """
+    config = TrialConfig.from_dict(job["config"])
+
+    def report(metrics: EpochMetrics) -> None:
+        row = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
+        # the time from the suggestion to the first step; only the first epoch's means anything
+        row["start_seconds"] = time.time() - metrics.seconds - job["suggested_at"]
+        tune.report(row)
+
+    data = Path(job["data"]) if job["data"] else None
+    try:
+        train_on_cluster(config, Path(job["out"]), data, report)
+    except TrainingDiverged as error:
+        tune.report({"failed": str(error)})
+    except InputError as error:
+        tune.report({"failed": str(error), "input_error": True})
+    finally:
+        _forget_gpu_memory()
+
+
+def train_on_cluster(config: TrialConfig, out: Path, data: Path | None, report: Report | None = None) -> TrialResult:
+    """``fit`` from within a Ray task or actor that stands in the first bundle of its placement group."""
+    if config.workers == 1:
+        return fit(config, out, data, report=report)
+    address = f"tcp://{ray.util.get_node_ip_address()}:{free_port()}"
+    with (
+        _other_ranks(config, address, out, data),
+        process_group(0, config.workers, address, pick_device(config.device)),
+    ):
+        return fit(config, out, data, report=report)
+
+
+@ray.remote(max_restarts=0)
+class _Rank:
+    """One further rank of a gang."""
+
+    def fit(self, rank: int, address: str, config: dict[str, Any], out: str, data: str | None) -> None:
+        own = TrialConfig.from_dict(config)
+        with process_group(rank, own.workers, address, pick_device(own.device)):
+            fit(own, Path(out), Path(data) if data else None)
+
+
+@contextmanager
+def _other_ranks(config: TrialConfig, address: str, out: Path, data: Path | None) -> Iterator[None]:
+    """Ranks 1 … n-1 at work; when one dies this process does not wait for it in a collective."""
+    group = ray.util.get_current_placement_group()
+    assert group is not None and group.bundle_count == config.workers
+    actors = []
+    for rank in range(1, config.workers):
+        bundle = group.bundle_specs[rank]
+        place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
+        actors.append(
+            _Rank.options(
+                num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), scheduling_strategy=place
+            ).remote()  # type: ignore[attr-defined]
+        )
+    settings, data_path = config.to_dict(), str(data) if data else None
+    futures = [
+        actor.fit.remote(rank, address, settings, str(out), data_path) for rank, actor in enumerate(actors, start=1)
+    ]
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(futures, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _watch(futures: list[Any], over: threading.Event) -> None:
+    """End this process when a rank has failed and rank 0 still waits for it: Tune restarts the trial then."""
+    pending = futures
+    while pending and not over.is_set():
+        ready, pending = ray.wait(pending, num_returns=1, timeout=0.2)
+        for future in ready:
+            try:
+                ray.get(future)
+            except Exception as error:
+                if not over.wait(GRACE):
+                    print(f"a rank failed and rank 0 did not notice within {GRACE:g} s: {error}", flush=True)
+                    os._exit(1)
+                return
+
+
+def _forget_gpu_memory() -> None:
+    """A reused actor starts its next trial with an empty GPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,18 @@
+"""What the driver tells those who look on (progress, tracking) while a search runs."""
+
+from typing import Any, Protocol
+
+from topotune.search.study import Asked
+
+
+class Watcher(Protocol):
+    """Called in the driver; must return at once."""
+
+    def trial_started(self, asked: Asked) -> None:
+        """A trial was handed to the cluster."""
+
+    def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
+        """A trial reported an epoch that is news."""
+
+    def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
+        """A trial is ``complete``, ``pruned`` or ``failed``."""

@@ -1,0 +1,130 @@
+"""What a training run leaves on disk, and how it is read back.
+
+    config.json          the trial's settings
+    model.safetensors    the weights of the best epoch; its header names the model and the config
+    last/state.pt        weights, optimiser and history after the last epoch, to go on from
+    metrics.csv          one row an epoch
+    result.json          written once the run is finished
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from topotune.config import TrialConfig
+from topotune.errors import InputError
+from topotune.files import read_json, write_atomically, write_json
+from topotune.models.topographic import build_model
+
+CONFIG, WEIGHTS, STATE, METRICS, RESULT = (
+    "config.json",
+    "model.safetensors",
+    "last/state.pt",
+    "metrics.csv",
+    "result.json",
+)
+
+
+def save_weights(folder: Path, model: nn.Module, config: TrialConfig, in_channels: int, classes: int) -> None:
+    """Write ``model.safetensors``: every parameter and buffer, and a header from which the model can be rebuilt."""
+    header = {
+        "model": config.model,
+        "in_channels": str(in_channels),
+        "classes": str(classes),
+        "config_hash": config.hash,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path, header))
+
+
+def load_config(folder: Path) -> TrialConfig:
+    """The settings of the checkpoint in ``folder``.
+
+    Raises:
+        InputError: no checkpoint, or one that no TrialConfig fits.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no checkpoint at {folder}: there is no such folder")
+    values = read_json(folder / CONFIG)
+    if not isinstance(values, dict):
+        raise InputError(f"{folder / CONFIG}: not a table of settings")
+    return TrialConfig.from_dict(values, where=str(folder / CONFIG))
+
+
+def load_model(folder: Path) -> nn.Module:
+    """The best epoch's network of the checkpoint in ``folder``, on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: a file is missing or truncated, or the weights are another model's.
+    """
+    config, path = load_config(folder), folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path} is missing: the folder holds no trained model")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise InputError(f"{path} is truncated or no safetensors file ({error})") from None
+    if header.get("model") != config.model or header.get("config_hash") != config.hash:
+        raise InputError(
+            f"{path} holds model {header.get('model')!r} of trial {header.get('config_hash')}, but {folder / CONFIG} "
+            f"describes {config.model!r} of trial {config.hash}: the two do not belong together"
+        )
+    state = torch.random.get_rng_state()  # building draws weights that are thrown away
+    model = build_model(config.model, int(header["in_channels"]), int(header["classes"]))
+    torch.random.set_rng_state(state)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit model {config.model!r}: {str(error).splitlines()[-1].strip()}") from None
+    return model.eval()
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write ``last/state.pt`` whole: after a crash there is the old one or the new one."""
+    write_atomically(folder / STATE, lambda path: torch.save(state, path))
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """What ``save_state`` left, or None. Reads tensors and plain values only, never code.
+
+    Raises:
+        InputError: the file is truncated or holds something else.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path} cannot be read ({reason}); delete {path.parent} to train this trial from its start"
+        ) from None
+    if not isinstance(state, dict) or "epoch" not in state:
+        raise InputError(f"{path} is no training state; delete {path.parent} to train this trial from its start")
+    return state
+
+
+def claim(folder: Path, config: TrialConfig) -> None:
+    """Make ``folder`` this trial's own.
+
+    Raises:
+        InputError: another trial lives there.
+    """
+    path = folder / CONFIG
+    if path.exists():
+        there = load_config(folder)
+        if there.hash != config.hash:
+            differing = [name for name, value in config.to_dict().items() if getattr(there, name) != value]
+            raise InputError(
+                f"{folder} holds another trial ({there.hash}, not {config.hash}); they differ in {', '.join(differing)}"
+            )
+        return
+    write_json(path, config.to_dict())

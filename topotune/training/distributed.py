@@ -1,0 +1,95 @@
+"""The ranks of one trial: torch.distributed, or nothing at all when there is one rank."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+TIMEOUT = timedelta(minutes=10)  # for a collective whose peer hangs; a peer that dies ends it at once
+
+
+def rank() -> int:
+    """This process's rank; 0 when it trains alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many ranks train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def process_group(rank: int, world_size: int, address: str, device: torch.device) -> Iterator[None]:
+    """Within it, ``world_size`` processes are one gang; ``address`` is ``tcp://host:port`` of rank 0.
+
+    gloo between CPUs, nccl between GPUs.
+    """
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=address, rank=rank, world_size=world_size, timeout=TIMEOUT)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Run ``function(rank, address, *arguments)`` in ``workers`` new processes of this machine and wait for all.
+
+    The first process to fail ends the others, and its error is raised here.
+    """
+    address = f"tcp://127.0.0.1:{free_port()}"
+    torch.multiprocessing.start_processes(  # type: ignore[no-untyped-call]
+        function, args=(address, *arguments), nprocs=workers, start_method="spawn"
+    )
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def parallel(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with its gradients averaged over the ranks; the model itself when there is one rank."""
+    if world_size() == 1:
+        return model
+    devices = [device] if device.type == "cuda" else None
+    # running statistics stay apart during an epoch and are averaged before evaluation
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def average_buffers(model: nn.Module) -> None:
+    """Give every rank the mean of the ranks' running statistics, so that all evaluate the same model."""
+    if world_size() == 1:
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            sum_over_ranks(buffer).div_(world_size())
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Sum in place over the ranks; what every rank then holds."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What ``make`` returns on rank 0, on every rank; the others need not see the same files."""
+    if world_size() == 1:
+        return make()
+    box: list[Any] = [make() if rank() == 0 else None]
+    dist.broadcast_object_list(box)
+    value: T = box[0]
+    return value
