@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from topotune.config import NONE
 from topotune.files import write_atomically
@@ -78,8 +78,10 @@ def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
         shift = 10 ** (_gap(weights) * 0.5 * ((place + 0.5) / len(placed) - 0.5)) if listed else 1.0
         _draw_trials(axes, name, placed[name], shift, joined=joined)
         handles.append(_handle(name, joined=joined))
-    handles += _draw_control(axes, trials.get(NONE, ()))
-    _focus(axes, [point for name, own in trials.items() for point in own if name != NONE or point.complete])
+    control = trials.get(NONE, ())
+    handles += _draw_control(axes, control)
+    lines = [point for point in control if point.complete] or sorted(control)[-1:]
+    _focus(axes, [*itertools.chain.from_iterable(placed.values()), *lines])
     grey: dict[str, Any] = {"color": "#555555", "linestyle": "none", "marker": "o"}
     handles.append(Line2D([], [], label="complete", **grey))
     handles.append(Line2D([], [], label="pruned", markerfacecolor="none", alpha=0.5, **grey))
@@ -92,7 +94,7 @@ def _draw_trials(axes: Axes, name: str, points: Sequence[Point], shift: float, *
     complete = [point for point in points if point.complete]
     pruned = [point for point in points if not point.complete]
     look: dict[str, Any] = {"marker": marker, "linestyle": "none", "color": colour, "markersize": 6}
-    hollow = look | {"markerfacecolor": "none", "alpha": 0.35, "markersize": 5}
+    hollow = look | {"markerfacecolor": "none", "alpha": 0.5, "markersize": 5}
     for own, drawn in ((pruned, hollow), (complete, look | {"alpha": 0.85})):
         axes.plot([shift * point.weight for point in own], [100 * point.accuracy for point in own], **drawn)
     if joined:
@@ -104,10 +106,11 @@ def _draw_control(axes: Axes, points: Sequence[Point]) -> list[Any]:
     """The best control as a line, and a band down to the median, which holds the better half of them."""
     complete = sorted(100 * point.accuracy for point in points if point.complete)
     if complete:
-        middle = complete[len(complete) // 2]
-        axes.axhspan(middle, complete[-1], color=CONTROL_COLOUR, alpha=0.08, linewidth=0)
         axes.axhline(complete[-1], color=CONTROL_COLOUR, linestyle="--", linewidth=1.2, zorder=1)
         line = Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=1.2, label="none (control), best")
+        if len(complete) == 1:
+            return [line]
+        axes.axhspan(complete[len(complete) // 2], complete[-1], color=CONTROL_COLOUR, alpha=0.08, linewidth=0)
         return [line, Patch(color=CONTROL_COLOUR, alpha=0.08, label="none, better half")]
     if points:
         axes.axhline(100 * max(point.accuracy for point in points), color="#777777", linestyle=":", linewidth=1.2)
@@ -124,8 +127,9 @@ def _weight_axis(axes: Axes, weights: Sequence[float], listed: bool) -> None:
     around = 10 ** (0.5 * _gap(weights)) if listed else 1.2
     axes.set_xlim(weights[0] / around, weights[-1] * around)
     decades = math.log10(weights[-1] / weights[0])
-    each = listed and (len(weights) == 1 or _gap(weights) > decades / 12)  # closer, and their labels would touch
-    steps = LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0))
+    # closer than a twelfth of the axis, and their labels would touch
+    each = len(weights) == 1 or (listed and _gap(weights) > decades / 12)
+    steps = LogLocator(subs=(1.0,) if decades > 3 else (1.0, 2.0, 5.0)) if decades > 1 else MaxNLocator(6)
     axes.xaxis.set_major_locator(FixedLocator(weights) if each else steps)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))

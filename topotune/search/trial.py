@@ -13,14 +13,16 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.training.distributed import free_port, process_group
-from topotune.training.fit import EpochMetrics, Report, TrainingDiverged, TrialResult, fit, pick_device
+from topotune.training.fit import EpochMetrics, Report, TrainingDiverged, TrialResult, TrialStopped, fit, pick_device
 
 GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
+LEAVE = 1.5  # seconds that the others have to end after rank 0; Tune waits 2 s for all of it
 
 
 def trainable(job: dict[str, Any]) -> None:
@@ -65,8 +67,13 @@ class _Rank:
 
     def fit(self, rank: int, address: str, config: dict[str, Any], out: str, data: str | None) -> None:
         own = TrialConfig.from_dict(config)
-        with process_group(rank, own.workers, address, pick_device(own.device)):
-            fit(own, Path(out), Path(data) if data else None)
+        try:
+            with process_group(rank, own.workers, address, pick_device(own.device)):
+                fit(own, Path(out), Path(data) if data else None)
+        except TrialStopped:
+            pass  # rank 0 says why
+        finally:
+            _forget_gpu_memory()
 
 
 @contextmanager
@@ -74,15 +81,7 @@ def _other_ranks(config: TrialConfig, address: str, out: Path, data: Path | None
     """Ranks 1 … n-1 at work; when one dies this process does not wait for it in a collective."""
     group = ray.util.get_current_placement_group()
     assert group is not None and group.bundle_count == config.workers
-    actors = []
-    for rank in range(1, config.workers):
-        bundle = group.bundle_specs[rank]
-        place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
-        actors.append(
-            _Rank.options(
-                num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), scheduling_strategy=place
-            ).remote()  # type: ignore[attr-defined]
-        )
+    actors = _rank_actors(group)
     settings, data_path = config.to_dict(), str(data) if data else None
     futures = [
         actor.fit.remote(rank, address, settings, str(out), data_path) for rank, actor in enumerate(actors, start=1)
@@ -93,8 +92,39 @@ def _other_ranks(config: TrialConfig, address: str, out: Path, data: Path | None
         yield
     finally:
         over.set()
-        for actor in actors:
-            ray.kill(actor)
+        # a rank that died or hangs is not used again
+        _ready, hanging = ray.wait(futures, num_returns=len(futures), timeout=LEAVE)
+        if hanging or any(isinstance(_error(future), ray.exceptions.RayActorError) for future in futures):
+            for actor in _gangs.pop(group.id):
+                ray.kill(actor)
+
+
+_gangs: dict[Any, list[Any]] = {}  # placement group -> its rank actors, kept for the next trial of this process
+
+
+def _rank_actors(group: PlacementGroup) -> list[Any]:
+    """The actors in all bundles of the group but the first; starting a process and importing torch takes seconds."""
+    if group.id not in _gangs:
+        _gangs.clear()  # the handles of another group's actors, which end with them
+        _gangs[group.id] = [
+            _Rank.options(  # type: ignore[attr-defined]
+                num_cpus=bundle.get("CPU", 0),
+                num_gpus=bundle.get("GPU", 0),
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
+            ).remote()
+            for rank, bundle in enumerate(group.bundle_specs)
+            if rank > 0
+        ]
+    return _gangs[group.id]
+
+
+def _error(future: Any) -> Exception | None:
+    """How a finished call ended: None, or its error."""
+    try:
+        ray.get(future)
+    except Exception as error:
+        return error
+    return None
 
 
 def _watch(futures: list[Any], over: threading.Event) -> None:
@@ -103,13 +133,9 @@ def _watch(futures: list[Any], over: threading.Event) -> None:
     while pending and not over.is_set():
         ready, pending = ray.wait(pending, num_returns=1, timeout=0.2)
         for future in ready:
-            try:
-                ray.get(future)
-            except Exception as error:
-                if not over.wait(GRACE):
-                    print(f"a rank failed and rank 0 did not notice within {GRACE:g} s: {error}", flush=True)
-                    os._exit(1)
-                return
+            if (error := _error(future)) and not over.wait(GRACE):
+                print(f"a rank failed and rank 0 did not notice within {GRACE:g} s: {error}", flush=True)
+                os._exit(1)
 
 
 def _forget_gpu_memory() -> None:

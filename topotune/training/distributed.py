@@ -85,6 +85,14 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def any_rank(flag: bool) -> bool:
+    """Whether ``flag`` is true on any rank; the same answer on all."""
+    if world_size() == 1:
+        return flag
+    device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+    return sum_over_ranks(torch.tensor(int(flag), device=device)).item() > 0
+
+
 def from_first(make: Callable[[], T]) -> T:
     """What ``make`` returns on rank 0, on every rank; the others need not see the same files."""
     if world_size() == 1:

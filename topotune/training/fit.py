@@ -56,6 +56,10 @@ class TrainingDiverged(ArithmeticError):
     """A loss is no longer a finite number."""
 
 
+class TrialStopped(Exception):
+    """Rank 0 stopped the trial; raised on the other ranks."""
+
+
 Report = Callable[[EpochMetrics], None]
 
 
@@ -146,9 +150,15 @@ class _Run:
         return metrics
 
     def tell(self, report: Report | None, metrics: EpochMetrics) -> None:
-        """Report from rank 0."""
+        """Report from rank 0. Where that raises, for a search may stop a trial so, every rank stops with it."""
+        reason: BaseException | None = None
         if report and distributed.rank() == 0:
-            report(metrics)
+            try:
+                report(metrics)
+            except BaseException as error:
+                reason = error
+        if distributed.any_rank(reason is not None):
+            raise reason or TrialStopped
 
     def finish(self) -> TrialResult:
         """Write ``result.json``, or read it where the run was finished before."""

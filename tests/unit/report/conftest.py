@@ -2,8 +2,9 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,7 +16,11 @@ TRIAL_COLUMNS = (
     "id", "state", "config_hash", "topography", "weight", "learning_rate", "weight_decay", "validation_accuracy",
     "epochs", "seconds",
 )  # fmt: skip
-TOPOGRAPHIES = ("none", "grid2d", "sphere", "nested2d")
+# the mean test accuracy of each: grid2d is better than the control, sphere no different, nested2d worse
+MEANS = {"none": 0.975, "grid2d": 0.983, "sphere": 0.9762, "nested2d": 0.9682}
+TOPOGRAPHIES = tuple(MEANS)
+SPREAD = 0.002  # between one seed and the next, so that three of them have this standard deviation
+MARGIN = 0.0048  # half the width of an interval
 STUDY_TOML = """
 [study]
 name = {name}
@@ -75,45 +80,45 @@ def _trial(
     }  # fmt: skip
 
 
-def confirm_rows(seeds: int = 3, names: Sequence[str] = TOPOGRAPHIES) -> list[Row]:
-    """Test accuracies 0.97, 0.98, 0.99, … of the control; each later topography lies 0.005 higher."""
+def confirm_rows(seeds: int = 3) -> list[Row]:
+    """Test accuracies around the means, SPREAD apart."""
     return [
         {
             "topography": name, "weight": 0.0 if name == "none" else 0.3, "seed": seed,
-            "test_accuracy": round(0.97 + 0.01 * seed + 0.005 * place, 6), "validation_accuracy": 0.98,
+            "test_accuracy": round(mean + SPREAD * (seed - (seeds - 1) / 2), 6), "validation_accuracy": 0.98,
             "best_epoch": 20, "epochs": 27, "seconds": 10.0, "trial": 4, "config_hash": f"cafe{seed}{name}",
             "checkpoint": f"confirm/{name}/seed{seed}",
         }
-        for place, name in enumerate(names)
+        for name, mean in MEANS.items()
         for seed in range(seeds)
     ]  # fmt: skip
 
 
-def pruning_rows(seeds: int = 3, names: Sequence[str] = TOPOGRAPHIES) -> list[Row]:
+def pruning_rows(seeds: int = 3) -> list[Row]:
     """Curves that fall with the proportion; seeds lie 0.01 apart, so three of them have the deviation 0.01."""
     return [
         {
             "topography": name, "weight": 0.0 if name == "none" else 0.3, "seed": seed, "proportion": step / 10,
-            "accuracy": 0.97 + 0.01 * seed - (0.9 - 0.1 * place) * (step / 10) ** 3,
+            "accuracy": 0.95 + 0.01 * seed - (0.9 - 0.1 * place) * (step / 10) ** 3,
         }
-        for place, name in enumerate(names)
+        for place, name in enumerate(TOPOGRAPHIES)
         for seed in range(seeds)
         for step in range(10)
     ]  # fmt: skip
 
 
 def confirm_summary(seeds: int = 3) -> list[dict[str, Any]]:
-    """A difference found (grid2d), none found (sphere), and a worse one (nested2d), in no particular order."""
-    found = (("sphere", 0.980, 0.0012, -0.004, 0.0064), ("nested2d", 0.972, -0.0068, -0.011, -0.002),
-             ("none", 0.9788, None, None, None), ("grid2d", 0.983, 0.0042, 0.001, 0.0074))  # fmt: skip
-    return [
-        {
-            "topography": name, "weight": 0.0 if name == "none" else 0.3, "seeds": seeds, "mean": mean,
-            "std": 0.0031 if seeds > 1 else None, "difference": difference,
-            "low": low if seeds > 1 else None, "high": high if seeds > 1 else None,
-        }
-        for name, mean, difference, low, high in found
-    ]  # fmt: skip
+    """What the confirmation's statistics make of these rows, the control not first."""
+    return [_summary(name, seeds) for name in ("sphere", "none", "nested2d", "grid2d")]
+
+
+def _summary(name: str, seeds: int) -> dict[str, Any]:
+    difference, known = MEANS[name] - MEANS["none"], name != "none" and seeds > 1
+    return {
+        "topography": name, "weight": 0.0 if name == "none" else 0.3, "seeds": seeds, "mean": MEANS[name],
+        "std": SPREAD if seeds > 1 else None, "difference": None if name == "none" else difference,
+        "low": difference - MARGIN if known else None, "high": difference + MARGIN if known else None,
+    }  # fmt: skip
 
 
 def summary_of(trials: Sequence[Row], seeds: int, confirmed: bool) -> dict[str, Any]:
@@ -140,15 +145,18 @@ MakeStudy = Callable[..., StudyFolder]
 
 
 @pytest.fixture
-def make_study(tmp_path: Path) -> Iterator[MakeStudy]:
-    """Builds ``demo``, a study's folder; ``stage`` is the last stage that has run: search, confirm or prune."""
+def make_study(tmp_path: Path) -> MakeStudy:
+    """Builds ``demo``, a study's folder; ``stage`` is the last stage that has run: search, confirm or prune.
+
+    ``trials`` holds arguments of ``trial_rows``.
+    """
 
     def make(
-        stage: str = "prune", *, trials: Sequence[Row] | None = None, seeds: int = 3, name: str = "demo",
+        stage: str = "prune", *, trials: Mapping[str, Any] = MappingProxyType({}), seeds: int = 3, name: str = "demo",
         description: str = "Does topography help?", within: str = "studies",
     ) -> StudyFolder:  # fmt: skip
         folder = StudyFolder(tmp_path / within / "demo")
-        rows = trial_rows() if trials is None else trials
+        rows = trial_rows(**trials)
         quoted = {"name": _quoted(name), "description": _quoted(description)}
         write_text(folder.study_file, STUDY_TOML.format(**quoted))
         write_csv(folder.trials_table, TRIAL_COLUMNS, rows)
@@ -159,7 +167,7 @@ def make_study(tmp_path: Path) -> Iterator[MakeStudy]:
         write_json(folder.summary, summary_of(rows, seeds, confirmed=stage != "search"))
         return folder
 
-    yield make
+    return make
 
 
 def _quoted(text: str) -> str:

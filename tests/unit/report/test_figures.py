@@ -1,0 +1,121 @@
+"""What the figures show, read back from matplotlib's own objects, and how they are saved."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from topotune.config import NONE
+from topotune.report import figures
+from topotune.report.tables import Confirmed, Curve, CurvePoint, Point
+from topotune.topography import POSITIONS
+
+CONFIRMED = {NONE: Confirmed(0.0, (0.97, 0.98)), "grid2d": Confirmed(0.3, (0.99,))}
+
+
+def _values(data: Any) -> list[float]:
+    return [float(one) for one in np.asarray(data)]
+
+
+def _labels(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_every_topography_has_its_own_look() -> None:
+    looks = {figures.style_of(name) for name in (NONE, *POSITIONS)}
+    assert len(looks) == len(POSITIONS) + 1
+    assert figures.style_of(NONE).colour == figures.CONTROL_COLOUR
+    assert figures.style_of("of another version") == figures.style_of("of a third")
+
+
+def test_listed_weights_are_marked_and_set_apart() -> None:
+    own = [Point(0.1, 0.9, False), Point(0.1, 0.95, True), Point(1.0, 0.96, True)]
+    figure = figures.accuracy_against_weight(
+        {NONE: [Point(0, 0.93, True), Point(0, 0.94, True)], "grid2d": own, "sphere": own}
+    )
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "log"
+    assert list(axes.get_xticks()) == [0.1, 1.0]
+    drawn = [x for line in axes.lines if line.get_linestyle() == "None" for x in _values(line.get_xdata())]
+    assert len(drawn) == len(set(drawn) - {0.1, 1.0}) + 2  # the pruned and the complete one at 0.1 share a place
+    assert _labels(figure) == ["grid2d", "sphere", "none (control), best", "none, better half", "complete", "pruned"]
+    assert axes.get_ylabel() == "Validation accuracy (%)"
+
+
+def test_sampled_weights_stay_where_they_are() -> None:
+    own = [Point(0.011, 0.95, True), Point(0.5, 0.96, True), Point(7.0, 0.94, True)]
+    axes = figures.accuracy_against_weight({"grid2d": own}).axes[0]
+    assert [x for line in axes.lines for x in _values(line.get_xdata())] == [0.011, 0.5, 7.0]
+    low, high = axes.get_xlim()
+    assert 0.005 < low < 0.011
+    assert 7.0 < high < 14.0
+
+
+@pytest.mark.parametrize("weights", [(0.31, 0.33, 0.352), (0.02, 0.05, 0.3), (1e-6, 0.1, 20.0)])
+def test_sampled_weights_have_ticks_among_them(weights: tuple[float, ...]) -> None:
+    axes = figures.accuracy_against_weight({"grid2d": [Point(weight, 0.9, True) for weight in weights]}).axes[0]
+    low, high = axes.get_xlim()
+    assert 2 <= sum(low <= tick <= high for tick in axes.get_xticks()) <= 10
+
+
+def test_a_single_weight_has_one_tick() -> None:
+    own = [Point(0.3, 0.95, True), Point(0.3, 0.96, True)]
+    axes = figures.accuracy_against_weight({"grid2d": own, "sphere": own}).axes[0]
+    assert list(axes.get_xticks()) == [0.3]
+    assert list(figures.accuracy_against_weight({"grid2d": own[:1]}).axes[0].get_xticks()) == [0.3]
+
+
+def test_pruned_trials_far_below_are_counted() -> None:
+    own = [Point(0.2, 0.10, False), Point(0.3, 0.95, True), Point(0.4, 0.96, True)]
+    axes = figures.accuracy_against_weight({"grid2d": own}).axes[0]
+    assert axes.get_ylim()[0] > 90
+    assert [text.get_text() for text in axes.texts] == ["1 pruned trial below 94.9%"]
+
+
+@pytest.mark.parametrize("control", [[Point(0, 0.9, True)], [Point(0, 0.9, False)]])
+def test_only_the_control(control: list[Point], tmp_path: Path) -> None:
+    figure = figures.accuracy_against_weight({NONE: control})
+    (line,) = figure.axes[0].lines
+    low, high = figure.axes[0].get_ylim()
+    assert low < _values(line.get_ydata())[0] < high
+    assert figures.save(figure, tmp_path / "one.png")
+
+
+def test_confirmed_shows_seeds_mean_and_control() -> None:
+    figure = figures.confirmed_accuracy(CONFIRMED)
+    axes = figure.axes[0]
+    seeds, single, control = (_values(line.get_ydata()) for line in axes.lines)
+    assert seeds == [97.0, 98.0]
+    assert single == [99.0]
+    assert control == pytest.approx([97.5, 97.5])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["none\ncontrol", "grid2d\nλ = 0.3"]
+    assert "mean of the control" in _labels(figure)
+    assert "mean of the control" not in _labels(figures.confirmed_accuracy({"grid2d": CONFIRMED["grid2d"]}))
+
+
+def test_pruning_band_is_one_deviation_wide() -> None:
+    points = (CurvePoint(0.0, 0.98, 0.01, 3), CurvePoint(0.5, 0.6, 0.02, 3))
+    axes = figures.pruning_accuracy({"grid2d": Curve(0.3, points)}).axes[0]
+    assert _values(axes.lines[0].get_xdata()) == [0.0, 50.0]
+    corners = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1]
+    assert (corners.min(), corners.max()) == (pytest.approx(58.0), pytest.approx(99.0))
+
+
+def test_save_writes_a_png_and_returns_the_same_svg_each_time(tmp_path: Path) -> None:
+    texts = [figures.save(figures.confirmed_accuracy(CONFIRMED), tmp_path / f"{n}.png") for n in range(2)]
+    images = [(tmp_path / f"{n}.png").read_bytes() for n in range(2)]
+    assert texts[0] == texts[1]
+    assert "<svg" in texts[0]
+    assert "<dc:date>" not in texts[0]
+    assert images[0] == images[1]
+    assert images[0].startswith(b"\x89PNG")
+    width, height = (int.from_bytes(images[0][at : at + 4], "big") for at in (16, 20))
+    assert (width, height) == tuple(figures.DPI * side for side in figures.SIZE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png"]
+
+
+def test_dollar_signs_are_no_formula(tmp_path: Path) -> None:
+    odd = {"$\\frac$": Confirmed(0.1, (0.9, 0.8))}
+    assert figures.save(figures.confirmed_accuracy(odd), tmp_path / "odd.png")

@@ -1,0 +1,65 @@
+"""Numbers and findings in words."""
+
+import pytest
+
+from topotune.report import wording
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [(0.0042, "+0.42"), (-0.001, "−0.10"), (0.00001, "0.00"), (-0.00001, "0.00"), (0.0, "0.00"), (None, "–")],
+)
+def test_points(difference: float | None, text: str) -> None:
+    assert wording.points(difference) == text
+
+
+def test_values() -> None:
+    assert wording.percent(0.98125) == "98.12"
+    assert wording.percent(float("nan")) == wording.percent(None) == "–"
+    assert wording.plain(True) == "true"
+    assert wording.plain(12.6, ".0f") == "13"
+    assert wording.plain("12.6", ".0f") == "12.6"
+    assert wording.number(0.0123456) == "0.0123"
+    assert wording.number(123456) == "123456"
+
+
+def _confirmed(**changes: object) -> dict[str, object]:
+    one = {"topography": "grid2d", "weight": 0.3, "seeds": 5, "mean": 0.98, "std": 0.002}
+    return one | {"difference": 0.0042, "low": 0.001, "high": 0.0074} | changes
+
+
+def test_a_finding_says_its_side() -> None:
+    above, below = _confirmed(), _confirmed(difference=-0.0042, low=-0.0074, high=-0.001)
+    stated = "in test accuracy (95% interval {}, 5 seeds)."
+    assert wording.finding(above) == (
+        "grid2d with λ = 0.3: 0.42 percentage points above the control " + stated.format("+0.10 to +0.74")
+    )
+    assert wording.finding(below) == (
+        "grid2d with λ = 0.3: 0.42 percentage points below the control " + stated.format("−0.74 to −0.10")
+    )
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.001, 0.009), (0.0, 0.009), (-0.001, 0.0)])
+def test_an_interval_with_zero_finds_no_difference(low: float, high: float) -> None:
+    assert "no difference from the control found" in wording.finding(_confirmed(low=low, high=high))
+
+
+def test_a_single_seed_concludes_nothing() -> None:
+    text = wording.finding(_confirmed(seeds=1, std=None, low=None, high=None))
+    assert text == "grid2d with λ = 0.3: +0.42 percentage points from the control in 1 seed, too few for an interval."
+    alone = wording.finding(_confirmed(difference=None, low=None, high=None))
+    assert alone == "grid2d with λ = 0.3: not compared with the control (5 seeds)."
+
+
+def test_sentences() -> None:
+    counts = {"complete": 1, "pruned": 0, "failed": 0, "running": 0}
+    assert wording.trials_sentence(counts) == "1 trial: 1 complete, 0 pruned, 0 failed."
+    assert wording.trials_sentence(counts | {"running": 2}) == (
+        "3 trials: 1 complete, 0 pruned, 0 failed, 2 still running."
+    )
+    assert wording.trials_sentence(dict.fromkeys(counts, 0)) == "No trial has been run yet."
+    control = {"id": 3, "topography": "none", "weight": 0.0, "validation_accuracy": 0.975}
+    assert wording.best_sentence(control) == (
+        "Best configuration: the control (no topography), validation accuracy 97.50% (trial 3)."
+    )
+    assert "no trial is complete" in wording.best_sentence(None)

@@ -1,0 +1,90 @@
+"""Confirming: the best settings of each topography and of the control, trained anew on seeds that the search never
+saw, with the full budget, and tested once."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from topotune.config import TrialConfig
+from topotune.data import DATASETS
+from topotune.data.batches import evaluation_batches
+from topotune.data.splits import Split, load_split
+from topotune.files import Row
+from topotune.folder import StudyFolder
+from topotune.training.checkpoint import load_config, load_model
+from topotune.training.fit import TrialResult, pick_device
+from topotune.training.loop import Precision, evaluate
+
+Train = Callable[[TrialConfig, Path, Path | None], TrialResult]
+
+
+@dataclass(frozen=True)
+class ConfirmJob:
+    """One model to train and test. ``trial`` is the number of the trial that its settings come from."""
+
+    config: TrialConfig
+    trial: int
+    out: Path
+    data: Path | None
+    train: Train
+
+
+def select(rows: Iterable[Row], topographies: Sequence[str]) -> dict[str, Row]:
+    """The best trial of each topography, by validation accuracy.
+
+    A complete trial comes before any that was stopped; among stopped ones, the one that got farthest.
+    """
+
+    def rank(row: Row) -> tuple[bool, int, float]:
+        complete = row["state"] == "complete"
+        return complete, 0 if complete else row["epochs"], row["validation_accuracy"]
+
+    usable = [row for row in rows if row["state"] in ("complete", "pruned") and row["validation_accuracy"] is not None]
+    best = {}
+    for topography in topographies:
+        own = [row for row in usable if row["topography"] == topography]
+        if own:
+            best[topography] = max(own, key=rank)
+    return best
+
+
+def jobs(
+    folder: StudyFolder, selected: dict[str, Row], seeds: int, data: Path | None, train: Train
+) -> Iterator[ConfirmJob]:
+    """Seed by seed, so that an interrupted stage has compared all topographies on as many seeds as it can."""
+    configs = {name: load_config(folder.trial(row["id"])) for name, row in selected.items()}
+    for step in range(1, seeds + 1):
+        for name, config in configs.items():
+            own = config.replace(seed=config.seed + step)
+            yield ConfirmJob(own, selected[name]["id"], folder.confirmed(name, own.seed), data, train)
+
+
+def confirm_one(job: ConfirmJob) -> Row:
+    """Train, then test the best epoch's weights: a row of confirm.csv."""
+    result = job.train(job.config, job.out, job.data)
+    return {
+        "topography": job.config.topography,
+        "weight": job.config.weight,
+        "seed": job.config.seed,
+        "test_accuracy": test_accuracy(job.out, load_split(job.config.dataset, "test", job.data)),
+        "validation_accuracy": result.validation_accuracy,
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "seconds": round(result.seconds, 3),
+        "trial": job.trial,
+        "config_hash": job.config.hash,
+        "checkpoint": str(job.out),
+    }
+
+
+def test_accuracy(checkpoint: Path, split: Split) -> float:
+    """The accuracy of a checkpoint on one part of its data set."""
+    config, model = load_config(checkpoint), load_model(checkpoint)
+    device = pick_device(config.device)
+    precision = Precision(device, config.precision == "bfloat16")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    there = Split(split.images.to(device), split.labels.to(device), split.checksum)
+    return evaluate(model.to(device), evaluation_batches(there, DATASETS[config.dataset]), precision)[0]

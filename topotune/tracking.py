@@ -1,0 +1,284 @@
+"""MLflow, and nobody else talks to it: what is to be logged goes into an outbox first, a thread sends it on.
+
+The outbox is a file in the study's folder, one JSON record a line, and ``sent-….json`` beside it says how far the
+thread has come and which run is whose. So a server that is away slows nothing and loses nothing, and neither does a
+killed driver: what could not be sent is sent when the study is next worked on. Records carry their own time stamps,
+so a record that is sent twice is stored once.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from topotune.errors import InputError
+from topotune.files import read_json, write_json
+
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+# a record that the server will refuse for ever is left out; everything else is tried again
+_HOPELESS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
+_KEY = "topotune.key"
+_BATCH = 900  # metrics a request; MLflow takes 1,000
+
+
+def default_store(studies: Path) -> str:
+    """The store beside the studies, for which no server is needed."""
+    return f"sqlite:///{studies.resolve() / 'mlflow.db'}"
+
+
+def check_store(uri: str) -> str:
+    """The URI itself, if MLflow can keep runs there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme not in SCHEMES and uri != "databricks":
+        raise InputError(f"--mlflow {shown(uri)}: not a tracking URI; it must begin with one of {', '.join(SCHEMES)}")
+    return uri
+
+
+def shown(uri: str) -> str:
+    """The URI without its password."""
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+class Tracker:
+    """Runs by key: ``study``, ``trial/7``, ``confirm/grid2d/seed1`` …; every call only appends to the outbox."""
+
+    def __init__(self, folder: Path, uri: str, experiment: str, warn: Callable[[str], None]) -> None:
+        """Open the outbox in ``folder`` and start sending to the store at ``uri``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._outbox = folder / "outbox.jsonl"
+        self._outbox.touch()
+        _trim(self._outbox)
+        self._file = self._outbox.open("a", encoding="utf-8")
+        self._sender = _Sender(self._outbox, folder, uri, experiment, warn)
+        self._thread = threading.Thread(target=self._sender.run, daemon=True, name="mlflow")
+        self._thread.start()
+
+    def run(
+        self, key: str, name: str, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, Any]
+    ) -> None:
+        """Begin a run, or go on with it when it is there already."""
+        self._append("run", key, name=name, parent=parent, params=dict(params), tags=dict(tags))
+
+    def metrics(self, key: str, step: int, values: Mapping[str, float], at: float | None = None) -> None:
+        """Metrics of one step; ``at`` is a Unix time, now if it is left out."""
+        self._append("metrics", key, at, step=step, values=dict(values))
+
+    def artifact(self, key: str, path: Path, to: str = "") -> None:
+        """A file, into the run's folder ``to``; it is read when it is sent."""
+        self._append("artifact", key, path=str(path.resolve()), to=to)
+
+    def end(self, key: str, status: str = "FINISHED", tags: Mapping[str, Any] | None = None) -> None:
+        """End a run: FINISHED, FAILED or KILLED."""
+        self._append("end", key, status=status, tags=dict(tags or {}))
+
+    def close(self, patience: float = 60.0) -> None:
+        """Send what is left; give up when the server is away, or after ``patience`` seconds: the outbox keeps it."""
+        self._file.close()
+        self._sender.finish()
+        self._thread.join(patience)
+
+    def _append(self, kind: str, key: str, at: float | None = None, **content: Any) -> None:
+        record = {"kind": kind, "key": key, "time": int((at or time.time()) * 1000), **content}
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        self._sender.wake()
+
+
+class _Sender:
+    """Empties the outbox into MLflow, record by record, in order."""
+
+    def __init__(
+        self, outbox: Path, folder: Path, uri: str, experiment: str, warn: Callable[[str], None]
+    ) -> None:
+        self._outbox, self._uri, self._experiment, self._warn = outbox, uri, experiment, warn
+        # one state a store: pointed at another one, everything is sent there from the start
+        self._state_file = folder / f"sent-{hashlib.sha256(uri.encode()).hexdigest()[:8]}.json"
+        state = read_json(self._state_file) if self._state_file.exists() else {}
+        self._offset: int = state.get("offset", 0)
+        self._runs: dict[str, str] = state.get("runs", {})
+        self._sure = not state and self._offset == 0
+        self._news, self._finishing = threading.Event(), threading.Event()
+        self._client: Any = None
+        self._experiment_id = ""
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def finish(self) -> None:
+        self._finishing.set()
+        self._news.set()
+
+    def run(self) -> None:
+        """The thread: sends what there is, waits for more; after a failure it waits longer each time."""
+        pause, warned = 1.0, False
+        while True:
+            last = self._finishing.is_set()
+            self._news.clear()
+            try:
+                self._drain()
+                pause = 1.0
+            except Exception as error:  # whatever it is, it must not reach the search
+                if not warned:
+                    self._warn(
+                        f"MLflow at {shown(self._uri)} does not take records ({_reason(error)}); "
+                        f"they are kept in {self._outbox} and sent later"
+                    )
+                warned, self._client = True, None
+                self._finishing.wait(pause)
+                pause = min(2 * pause, 60)
+            if last:
+                return
+            self._news.wait()
+
+    def _drain(self) -> None:
+        with self._outbox.open("rb") as file:
+            file.seek(self._offset)
+            pending: list[dict[str, Any]] = []  # consecutive metrics of one run: one request
+            end = self._offset
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # still being written
+                record = json.loads(line)
+                if pending and (record["kind"] != "metrics" or record["key"] != pending[0]["key"] or _full(pending)):
+                    self._send_and_note(pending, end)
+                    pending = []
+                end += len(line)
+                pending.append(record)
+                if record["kind"] != "metrics":
+                    self._send_and_note(pending, end)
+                    pending = []
+            if pending:
+                self._send_and_note(pending, end)
+
+    def _send_and_note(self, records: list[dict[str, Any]], end: int) -> None:
+        from mlflow.exceptions import MlflowException
+
+        self._connect()
+        try:
+            getattr(self, f"_{records[0]['kind']}")(records)
+        except MlflowException as error:
+            if error.error_code not in _HOPELESS:
+                raise
+            self._warn(f"MLflow refused a record of {records[0]['key']} ({_reason(error)}); it is left out")
+        except (FileNotFoundError, KeyError) as error:
+            self._warn(f"a record of {records[0]['key']} cannot be sent to MLflow ({_reason(error)}); it is left out")
+        self._offset, self._sure = end, True
+        write_json(self._state_file, {"offset": self._offset, "runs": self._runs})
+
+    def _connect(self) -> None:
+        if self._client is not None:
+            return
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the outbox tries again
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(tracking_uri=self._uri)
+        experiment = client.get_experiment_by_name(self._experiment)
+        if experiment is None:
+            self._experiment_id = client.create_experiment(self._experiment, artifact_location=self._artifacts())
+        else:
+            self._experiment_id = experiment.experiment_id
+        self._client = client
+
+    def _artifacts(self) -> str | None:
+        """Where artifacts go: beside a SQLite file; a server knows its own place."""
+        if not self._uri.startswith("sqlite:///"):
+            return None
+        return (Path(self._uri.removeprefix("sqlite:///")).parent / "mlartifacts" / self._experiment).as_uri()
+
+    def _run(self, records: list[dict[str, Any]]) -> None:
+        from mlflow.entities import Param
+
+        record = records[0]
+        key = record["key"]
+        if key not in self._runs and not self._sure:
+            # the driver may have been killed between the run's creation and the note of it
+            same = f"tags.`{_KEY}` = '{key}'"
+            found = self._client.search_runs([self._experiment_id], same, max_results=1)
+            self._runs |= {key: run.info.run_id for run in found}
+        if key in self._runs:
+            self._client.update_run(self._runs[key], status="RUNNING")
+            return
+        tags = {name: str(value) for name, value in record["tags"].items()} | {_KEY: key}
+        if record["parent"] is not None:
+            tags["mlflow.parentRunId"] = self._runs[record["parent"]]
+        run = self._client.create_run(self._experiment_id, record["time"], tags, record["name"])
+        self._runs[key] = run.info.run_id
+        params = [Param(name, str(value)) for name, value in record["params"].items()]
+        self._client.log_batch(run.info.run_id, params=params)
+
+    def _metrics(self, records: list[dict[str, Any]]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(name, float(value), record["time"], record["step"])
+            for record in records
+            for name, value in record["values"].items()
+        ]
+        self._client.log_batch(self._runs[records[0]["key"]], metrics=metrics)
+
+    def _artifact(self, records: list[dict[str, Any]]) -> None:
+        record = records[0]
+        if not Path(record["path"]).is_file():
+            raise FileNotFoundError(record["path"])
+        self._client.log_artifact(self._runs[record["key"]], record["path"], record["to"] or None)
+
+    def _end(self, records: list[dict[str, Any]]) -> None:
+        from mlflow.entities import RunTag
+
+        record = records[0]
+        run = self._runs[record["key"]]
+        if record["tags"]:
+            self._client.log_batch(run, tags=[RunTag(name, str(value)) for name, value in record["tags"].items()])
+        self._client.set_terminated(run, record["status"], record["time"])
+
+
+def _full(records: list[dict[str, Any]]) -> bool:
+    return sum(len(record["values"]) for record in records) >= _BATCH
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _trim(outbox: Path) -> None:
+    """Cut off the half of a last line that a killed driver may have left."""
+    content = outbox.read_bytes()
+    if content and not content.endswith(b"\n"):
+        os.truncate(outbox, content.rfind(b"\n") + 1)
+
+
+def download(uri: str, store: str | None) -> Path:
+    """The local folder of a checkpoint at an MLflow URI (``runs:/…``, ``models:/…``).
+
+    Raises:
+        InputError: there is nothing at that URI, or the store does not answer.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(artifact_uri=uri, tracking_uri=store))
+    except (MlflowException, OSError) as error:
+        raise InputError(f"no checkpoint at {uri}: {_reason(error)}") from None
+
+
+def ui_command(uri: str, host: str, port: int) -> list[str]:
+    """The command that opens MLflow's pages on the store; it listens on loopback unless told otherwise."""
+    import sys
+
+    return [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
