@@ -56,7 +56,9 @@ class TrialConfig:
     precision: str = _setting("float32", "of the forward pass", choices=("float32", "bfloat16"))
     seed: int = _setting(0, "of the initial weights, the order of the data, augmentation and dropout", low=0)
     workers: int = _setting(1, "ranks that train together (batch normalisation is per rank)", low=1)
-    device: str = _setting("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"), identity=False)
+    device: str = _setting(
+        "auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"), identity=False
+    )
     threads: int = _setting(0, "CPU threads a rank; 0 leaves it to torch", low=0, identity=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +112,8 @@ def check_setting(name: str, value: Any, where: str = "") -> Any:
     """
     if name not in SETTINGS:
         raise unknown("setting", name, SETTINGS, where)
-    rules, kind = SETTINGS[name].metadata, type(SETTINGS[name].default)
+    default: Any = SETTINGS[name].default
+    rules, kind = SETTINGS[name].metadata, type(default)
     place = f"{where}: " if where else ""
     if kind is float and type(value) is int:
         value = float(value)

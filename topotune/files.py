@@ -75,12 +75,17 @@ def read_csv(path: Path) -> list[Row]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [{key: _parse(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
+        return [{name: _parse(name, cell) for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
-def _parse(cell: str | None) -> Any:
+_TEXT = {"config_hash", "checkpoint", "reason"}  # a hash can look like a number: 12345678, 1234567e8
+
+
+def _parse(name: str, cell: str | None) -> Any:
     if cell is None or cell == "":
         return None
+    if name in _TEXT:
+        return cell
     for kind in (int, float):
         try:
             return kind(cell)

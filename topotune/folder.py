@@ -1,26 +1,29 @@
 """A study's folder: where each stage leaves what the next one reads.
 
-    <studies>/<name>/
-      study.toml      the study file, resolved: what was asked for
-      journal.log     Optuna's storage: what was suggested, reported and told
-      trials/<id>/    one folder a trial: config.json, metrics.csv, result.json, model.safetensors
-      trials.csv      one row a trial
-      confirm/<topography>/seed<n>/   likewise, one folder a confirmed model
-      confirm.csv     one row a confirmed model
-      pruning.csv     one row a confirmed model and proportion
-      figures/  report.html  summary.json  best/
+<studies>/<name>/
+  study.toml      the study file, resolved: what was asked for
+  journal.log     Optuna's storage: what was suggested, reported and told
+  trials/<id>/    one folder a trial: config.json, metrics.csv, result.json, model.safetensors
+  trials.csv      one row a trial
+  confirm/<topography>-seed<n>-<config hash>/   likewise, one folder a confirmed model
+  confirm.csv     one row a confirmed model
+  pruning.csv     one row a confirmed model and proportion
+  best/           the best checkpoint so far
+  mlflow/         what MLflow is told (tracking.py)
+  figures/  report.html  summary.json
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from topotune.config import TrialConfig
 from topotune.errors import InputError
 
 CONFIRM_COLUMNS = (
     "topography", "weight", "seed", "test_accuracy", "validation_accuracy", "best_epoch", "epochs", "seconds",
     "trial", "config_hash", "checkpoint",
 )  # fmt: skip
-PRUNING_COLUMNS = ("topography", "weight", "seed", "proportion", "accuracy")
+PRUNING_COLUMNS = ("topography", "weight", "seed", "proportion", "accuracy", "config_hash")
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "metrics.csv", "result.json")
 
 
@@ -74,9 +77,9 @@ class StudyFolder:
         """The folder of one trial of the search."""
         return self.path / "trials" / f"{number:05d}"
 
-    def confirmed(self, topography: str, seed: int) -> Path:
+    def confirmed(self, config: TrialConfig) -> Path:
         """The folder of one confirmed model."""
-        return self.path / "confirm" / topography / f"seed{seed}"
+        return self.path / "confirm" / f"{config.topography}-seed{config.seed}-{config.hash}"
 
 
 def open_study(study: Path, studies: Path) -> StudyFolder:

@@ -64,9 +64,7 @@ class Tracker:
         self._thread = threading.Thread(target=self._sender.run, daemon=True, name="mlflow")
         self._thread.start()
 
-    def run(
-        self, key: str, name: str, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, Any]
-    ) -> None:
+    def run(self, key: str, name: str, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         """Begin a run, or go on with it when it is there already."""
         self._append("run", key, name=name, parent=parent, params=dict(params), tags=dict(tags))
 
@@ -98,9 +96,7 @@ class Tracker:
 class _Sender:
     """Empties the outbox into MLflow, record by record, in order."""
 
-    def __init__(
-        self, outbox: Path, folder: Path, uri: str, experiment: str, warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, outbox: Path, folder: Path, uri: str, experiment: str, warn: Callable[[str], None]) -> None:
         self._outbox, self._uri, self._experiment, self._warn = outbox, uri, experiment, warn
         # one state a store: pointed at another one, everything is sent there from the start
         self._state_file = folder / f"sent-{hashlib.sha256(uri.encode()).hexdigest()[:8]}.json"
@@ -128,7 +124,7 @@ class _Sender:
             try:
                 self._drain()
                 pause = 1.0
-            except Exception as error:  # whatever it is, it must not reach the search
+            except Exception as error:  # noqa: BLE001 (whatever it is, it must not reach the search)
                 if not warned:
                     self._warn(
                         f"MLflow at {shown(self._uri)} does not take records ({_reason(error)}); "
@@ -207,8 +203,8 @@ class _Sender:
         if key not in self._runs and not self._sure:
             # the driver may have been killed between the run's creation and the note of it
             same = f"tags.`{_KEY}` = '{key}'"
-            found = self._client.search_runs([self._experiment_id], same, max_results=1)
-            self._runs |= {key: run.info.run_id for run in found}
+            for run in self._client.search_runs([self._experiment_id], same, max_results=1):
+                self._runs[key] = run.info.run_id
         if key in self._runs:
             self._client.update_run(self._runs[key], status="RUNNING")
             return

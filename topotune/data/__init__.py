@@ -40,3 +40,9 @@ DATASETS: dict[str, DatasetEntry] = {
         (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), padding=4, flip=True,
     ),
 }  # fmt: skip
+
+
+def steps_per_epoch(samples: int, batch_size: int, world_size: int = 1) -> int:
+    """How many batches an epoch has: the last, smaller one counts if every rank gets two samples of it."""
+    whole, rest = divmod(samples, batch_size)
+    return whole + (rest >= 2 * world_size)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from topotune.data import DatasetEntry
+from topotune.data import DatasetEntry, steps_per_epoch
 from topotune.data.splits import Split
 
 
@@ -29,12 +29,6 @@ def derive_seed(seed: int, *parts: object) -> int:
     """A seed for one purpose of one run, from the run's seed and what tells the purposes apart."""
     text = "/".join(map(str, (seed, *parts)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def steps_per_epoch(samples: int, batch_size: int, world_size: int = 1) -> int:
-    """How many batches an epoch has: the last, smaller one counts if every rank gets two samples of it."""
-    whole, rest = divmod(samples, batch_size)
-    return whole + (rest >= 2 * world_size)
 
 
 def training_batches(

@@ -58,7 +58,7 @@ def jobs(
     for step in range(1, seeds + 1):
         for name, config in configs.items():
             own = config.replace(seed=config.seed + step)
-            yield ConfirmJob(own, selected[name]["id"], folder.confirmed(name, own.seed), data, train)
+            yield ConfirmJob(own, selected[name]["id"], folder.confirmed(own), data, train)
 
 
 def confirm_one(job: ConfirmJob) -> Row:

@@ -1,8 +1,7 @@
 """Pruning (Poli et al. 2022, section 3.4): a proportion of the channels of every topographic layer set to zero."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +49,7 @@ def prune_one(job: PruneJob) -> list[Row]:
                 "seed": config.seed,
                 "proportion": proportion,
                 "accuracy": accuracy,
+                "config_hash": config.hash,
             }
         )
     return rows
@@ -59,7 +59,7 @@ def prune_one(job: PruneJob) -> list[Row]:
 def pruned(layers: Iterable[nn.Module], proportion: float) -> Iterator[None]:
     """Within it, the ``proportion`` of each layer's output channels with the least L2 norm are zero, bias too.
 
-    The number of channels is proportion · C, rounded down. Afterwards the weights are what they were.
+    The number of channels is proportion · C, rounded as torch's own pruning does. Afterwards the weights are what they were.
 
     Raises:
         InputError: the proportion is not within 0 … 1.
@@ -83,18 +83,8 @@ def pruned(layers: Iterable[nn.Module], proportion: float) -> Iterator[None]:
 
 
 def weakest_channels(layer: nn.Module, proportion: float) -> Tensor:
-    """Indices of the ⌊proportion · C⌋ output channels whose weights (C, …) have the least L2 norm; ties by index."""
+    """Indices of the proportion · C (rounded) output channels whose weights (C, …) have the least L2 norm."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    norms = weight.detach().flatten(1).double().norm(dim=1)
-    # 0.29 · 100 is 28.999… in floating point
-    count = int(proportion * len(norms) + 1e-9)
-    return norms.argsort(stable=True)[:count]
-
-
-def done_keys(rows: Sequence[Row]) -> dict[tuple[str, int], set[float]]:
-    """Which proportions pruning.csv already has of (topography, seed)."""
-    keys: dict[tuple[str, int], set[float]] = {}
-    for row in rows:
-        keys.setdefault((row["topography"], row["seed"]), set()).add(float(row["proportion"]))
-    return keys
+    norms: Tensor = weight.detach().flatten(1).double().norm(dim=1)
+    return norms.argsort(stable=True)[: round(proportion * len(norms))]

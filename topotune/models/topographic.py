@@ -42,9 +42,9 @@ def topographic_layers(name: str, model: nn.Module) -> dict[str, nn.Module]:
 class LayerOutputs:
     """Within this context the forward pass leaves the layers' outputs in ``outputs``; after it nothing stays behind.
 
-        with LayerOutputs(layers) as caught:
-            logits = model(images)
-        caught.outputs    # one (N, C, *spatial) tensor a layer, in the order of the calls
+    with LayerOutputs(layers) as caught:
+        logits = model(images)
+    caught.outputs    # one (N, C, *spatial) tensor a layer, in the order of the calls
     """
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:

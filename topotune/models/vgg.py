@@ -6,7 +6,7 @@ from torchvision.models import vgg
 
 def vgg16(in_channels: int, classes: int) -> nn.Module:
     """torchvision's ``vgg16_bn``; for other than 3 input channels its first convolution is replaced."""
-    model = vgg.vgg16_bn(num_classes=classes)
+    model: nn.Module = vgg.vgg16_bn(num_classes=classes)
     if in_channels != 3:
         first = nn.Conv2d(in_channels, 64, kernel_size=3, padding=1)
         nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")

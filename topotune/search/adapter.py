@@ -18,12 +18,10 @@ from topotune.search.study import Asked, Study
 from topotune.search.watch import Watcher
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
+class StudySearcher(Searcher):
     """Hands out the study's trials, as many at a time as the cluster has room for, and tells the study how they end."""
 
-    def __init__(
-        self, study: Study, data: Path | None, slots: Callable[[], int], watchers: Sequence[Watcher]
-    ) -> None:
+    def __init__(self, study: Study, data: Path | None, slots: Callable[[], int], watchers: Sequence[Watcher]) -> None:
         super().__init__(metric="validation_accuracy", mode="max")
         self.study, self._data, self._slots, self._watchers = study, data, slots, watchers
         self._asked: dict[str, Asked] = {}  # Tune's trial id -> ours
@@ -31,7 +29,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._pruned: set[str] = set()
         self.input_error: str | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Tune asks for a trial: its job, None to wait, or that there are no more."""
         if self.input_error:
             return str(Searcher.FINISHED)
@@ -94,7 +92,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             raise InputError(self.input_error)
 
 
-class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+class StudyScheduler(FIFOScheduler):
     """Stops the trials that the study's pruner gives up."""
 
     def __init__(self, searcher: StudySearcher) -> None:

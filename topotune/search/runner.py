@@ -138,7 +138,7 @@ def spread(
     A job whose process dies is run again.
     """
     task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RESTARTS)(function)
-    waiting, running = list(jobs), {}
+    waiting, running = list(jobs), dict[Any, Any]()
     try:
         while waiting or running:
             while waiting and len(running) < wanted.slots():

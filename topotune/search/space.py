@@ -162,17 +162,16 @@ class StudyFile:
     @property
     def epochs(self) -> int:
         """The most epochs that a trial can take."""
-        dimension = self.dimensions.get("epochs")
-        if isinstance(dimension, Choices):
-            return int(max(dimension.values))
-        if isinstance(dimension, Range):
-            return int(dimension.high)
-        return int(self.constants.get("epochs", SETTINGS["epochs"].default))
+        return int(self.largest("epochs"))
 
-    @property
-    def control_searched(self) -> bool:
-        """Whether the search itself can suggest the control."""
-        return "topography" not in self.dimensions or NONE in getattr(self.dimensions["topography"], "values", ())
+    def largest(self, name: str) -> Any:
+        """The greatest value that a setting can take in this study."""
+        dimension = self.dimensions.get(name)
+        if isinstance(dimension, Choices):
+            return max(dimension.values)
+        if isinstance(dimension, Range):
+            return dimension.high
+        return self.constants.get(name, SETTINGS[name].default)
 
 
 def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> StudyFile:
@@ -228,6 +227,7 @@ def _resolve(content: dict[str, Any], where: str) -> StudyFile:
             if not options[key].accepts(value):
                 raise InputError(f"{where}: [{section}] {key} = {value!r} must be {options[key].wanted}")
         sections[section] = {key: given.get(key, option.default) for key, option in options.items()}
+    _add_control(content)
     dimensions: dict[str, Dimension] = {}
     seen: dict[str, str] = {}
     for section in TRIAL_SECTIONS:
@@ -244,6 +244,17 @@ def _resolve(content: dict[str, Any], where: str) -> StudyFile:
     study = StudyFile(sections, dimensions)
     _check_whole(study, where)
     return study
+
+
+def _add_control(content: dict[str, Any]) -> None:
+    """The control is part of every study that compares anything: ``none`` joins the topographies to choose from."""
+    for section in TRIAL_SECTIONS:
+        table = content.get(section, {})
+        value = table.get("topography", NONE)
+        if isinstance(value, dict) and isinstance(value.get("choices"), list) and NONE not in value["choices"]:
+            table["topography"] = value | {"choices": [NONE, *value["choices"]]}
+        elif isinstance(value, str) and value != NONE:
+            table["topography"] = {"choices": [NONE, value]}
 
 
 def _dimension(name: str, value: dict[str, Any], where: str) -> Dimension:

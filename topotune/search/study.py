@@ -6,8 +6,7 @@ numbers. Nothing here knows where trials run.
 
 import fcntl
 import os
-import time
-import warnings
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from topotune.config import NONE, TrialConfig
+from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv, write_text
 from topotune.folder import StudyFolder
@@ -123,6 +122,7 @@ class Study:
             self._study.tell(trial, best)
         else:
             self._study.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
+        _tidy(self.folder.trial(number), complete=state == "complete")
         return self._row(number)
 
     @property
@@ -150,8 +150,7 @@ class Study:
     def _enqueue(self, topography: str) -> None:
         """Every topography, the control too, is tried at least once, with otherwise suggested settings."""
         if isinstance(self.file.dimensions.get("topography"), Choices):
-            if topography != NONE or self.file.control_searched:
-                self._study.enqueue_trial({"topography": topography})
+            self._study.enqueue_trial({"topography": topography})
 
 
 _FIRST = ("id", "state", "config_hash", "topography", "weight")
@@ -174,6 +173,13 @@ def _row(trial: FrozenTrial, file: StudyFile) -> Row:
         "seconds": record.get("seconds"),
         "reason": record.get("reason"),
     }
+
+
+def _tidy(trial: Path, complete: bool) -> None:
+    """What an ended trial needs no more: the state to go on from, and the weights unless it is complete."""
+    shutil.rmtree(trial / "last", ignore_errors=True)
+    if not complete:
+        (trial / "model.safetensors").unlink(missing_ok=True)
 
 
 def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:

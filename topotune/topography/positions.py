@@ -87,7 +87,7 @@ def _nested(channels: int, dimension: int) -> Tensor:
 
 def _ceil_root(value: int, degree: int) -> int:
     """The least n with n^degree >= value, in integers (a floating cube root of 343 rounds up to 8)."""
-    root = max(round(value ** (1 / degree)) - 1, 1)
+    root: int = max(round(value ** (1 / degree)) - 1, 1)
     while root**degree < value:
         root += 1
     return root

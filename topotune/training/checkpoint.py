@@ -1,10 +1,10 @@
 """What a training run leaves on disk, and how it is read back.
 
-    config.json          the trial's settings
-    model.safetensors    the weights of the best epoch; its header names the model and the config
-    last/state.pt        weights, optimiser and history after the last epoch, to go on from
-    metrics.csv          one row an epoch
-    result.json          written once the run is finished
+config.json          the trial's settings
+model.safetensors    the weights of the best epoch; its header names the model and the config
+last/state.pt        weights, optimiser and history after the last epoch, to go on from
+metrics.csv          one row an epoch
+result.json          written once the run is finished
 """
 
 import pickle

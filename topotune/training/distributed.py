@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
@@ -45,9 +46,7 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
     The first process to fail ends the others, and its error is raised here.
     """
     address = f"tcp://127.0.0.1:{free_port()}"
-    torch.multiprocessing.start_processes(  # type: ignore[no-untyped-call]
-        function, args=(address, *arguments), nprocs=workers, start_method="spawn"
-    )
+    start_processes(function, args=(address, *arguments), nprocs=workers, start_method="spawn")  # type: ignore[no-untyped-call]
 
 
 def free_port() -> int:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from topotune.config import TrialConfig
-from topotune.data import DATASETS
-from topotune.data.batches import derive_seed, evaluation_batches, steps_per_epoch, training_batches
+from topotune.data import DATASETS, steps_per_epoch
+from topotune.data.batches import derive_seed, evaluation_batches, training_batches
 from topotune.data.splits import Split, load_split
 from topotune.errors import InputError
 from topotune.files import read_json, write_csv, write_json
@@ -137,7 +137,9 @@ class _Run:
             self.parallel, batches, self.optimizer, self.topography, self.precision, rates
         )  # fmt: skip
         if not math.isfinite(task + topographic):
-            raise TrainingDiverged(f"the loss is not finite in epoch {self.epoch + 1} (task {task}, λ-loss {topographic})")
+            raise TrainingDiverged(
+                f"the loss is not finite in epoch {self.epoch + 1} (task {task}, λ-loss {topographic})"
+            )
         distributed.average_buffers(self.model)
         parts = evaluation_batches(self.validation, self.entry, rank=rank, world_size=ranks)
         accuracy, loss = evaluate(self.model, parts, self.precision)
@@ -155,7 +157,7 @@ class _Run:
         if report and distributed.rank() == 0:
             try:
                 report(metrics)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (raised again below)
                 reason = error
         if distributed.any_rank(reason is not None):
             raise reason or TrialStopped

@@ -47,7 +47,9 @@ class Precision:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
 
-def losses(model: nn.Module, batch: Batch, topography: Topography | None, precision: Precision) -> tuple[Tensor, Tensor]:
+def losses(
+    model: nn.Module, batch: Batch, topography: Topography | None, precision: Precision
+) -> tuple[Tensor, Tensor]:
     """The task's loss (cross-entropy, mean over the batch) and the unweighted topographic loss, both scalars."""
     with LayerOutputs(topography.layers if topography else ()) as caught, precision.autocast():
         logits = model(precision.images(batch.images))

@@ -1,0 +1,141 @@
+"""What a person reads at the terminal: the plan of a study, the list of studies, one study's standing."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from topotune.config import NONE
+from topotune.data import DATASETS, steps_per_epoch
+from topotune.files import read_csv, read_json
+from topotune.folder import StudyFolder, list_studies
+from topotune.report import tables, wording
+from topotune.search.space import TOPOGRAPHIC, Choices, StudyFile
+
+GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
+
+
+def plan(file: StudyFile) -> dict[str, Any]:
+    """What a study would do, in numbers; nothing is trained.
+
+    The full grid takes every choice, and 12 values of every range; without a topography, λ and its like are no axes.
+    """
+    axes = {name: _points(dimension) for name, dimension in file.dimensions.items() if name != "topography"}
+    control = math.prod(count for name, count in axes.items() if name not in TOPOGRAPHIC)
+    grid = control + (len(file.topographies) - 1) * math.prod(axes.values())
+    entry = DATASETS[str(file.largest("dataset"))]
+    trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
+    steps = steps_per_epoch(entry.train, int(file.largest("batch_size")), workers)
+    confirmed = len(file.topographies) * file.option("confirm", "seeds")
+    return {
+        "study": file.name,
+        "study_hash": file.hash,
+        "searched": {name: _words(dimension) for name, dimension in file.dimensions.items()},
+        "fixed": file.constants,
+        "trials": trials,
+        "workers": workers,
+        "epochs_per_trial": file.epochs,
+        "steps_per_epoch": steps,
+        "search_epochs_at_most": trials * file.epochs,
+        "search_steps_at_most": trials * file.epochs * steps,
+        "confirmed_models": confirmed,
+        "confirm_epochs": confirmed * file.epochs,
+        "pruned_evaluations": confirmed * len(file.option("prune", "proportions")),
+        "full_grid_trials": grid,
+        "full_grid_epochs": grid * file.epochs,
+    }
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """The plan for a reader."""
+    searched = [f"  {name:15} {words}" for name, words in plan["searched"].items()]
+    fixed = [f"  {name:15} {value}" for name, value in plan["fixed"].items()]
+    share = plan["search_epochs_at_most"] / max(plan["full_grid_epochs"], 1)
+    return "\n".join(
+        [
+            f"study {plan['study']} ({plan['study_hash']})",
+            "searched:",
+            *(searched or ["  nothing"]),
+            "fixed:",
+            *fixed,
+            f"search:    {plan['trials']} trials of {plan['workers']} worker(s), at most {plan['epochs_per_trial']} "
+            f"epochs of {plan['steps_per_epoch']} steps each",
+            f"           at most {plan['search_epochs_at_most']:,} epochs, {plan['search_steps_at_most']:,} steps; "
+            "stopped trials take fewer",
+            f"confirm:   {plan['confirmed_models']} models, {plan['confirm_epochs']:,} epochs",
+            f"prune:     {plan['pruned_evaluations']:,} evaluations",
+            f"full grid: {plan['full_grid_trials']:,} trials, {plan['full_grid_epochs']:,} epochs on one seed "
+            f"({GRID_POINTS} values a range); the search takes at most {share:.1%} of it",
+        ]
+    )
+
+
+def standing(folder: StudyFolder, top: int) -> dict[str, Any]:
+    """One study: its summary, its best trials, its confirmed results."""
+    trials = read_csv(folder.trials_table)
+    ranked = sorted((row for row in trials if row["state"] == "complete"), key=lambda row: -row["validation_accuracy"])
+    summary = read_json(folder.summary) if folder.summary.exists() else {}
+    return {"study": folder.name, "path": str(folder.path), "leaderboard": ranked[:top], **summary}
+
+
+def standing_text(folder: StudyFolder, top: int) -> str:
+    """One study for a reader."""
+    trials = read_csv(folder.trials_table)
+    summary = read_json(folder.summary) if folder.summary.exists() else {}
+    lines = [f"study {folder.name} in {folder.path}", wording.trials_sentence(tables.count_states(trials))]
+    board = tables.leaderboard(trials, top)
+    if board.rows:
+        lines += ["", *columns([board.header, *board.rows])]
+    if summary.get("confirm"):
+        confirmed = tables.confirmed_table(summary["confirm"])
+        lines += ["", *columns([confirmed.header, *confirmed.rows]), ""]
+        lines += [wording.finding(one) for one in summary["confirm"] if one["topography"] != NONE]
+    if folder.report.exists():
+        lines += ["", f"report: {folder.report}"]
+    return "\n".join(lines)
+
+
+def studies(root: Path) -> list[dict[str, Any]]:
+    """All studies in a folder, with what they have so far."""
+    return [_one(folder) for folder in list_studies(root)]
+
+
+def studies_text(root: Path) -> str:
+    """All studies for a reader."""
+    found = studies(root)
+    if not found:
+        return f"no studies in {root}"
+    return "\n".join(columns([tuple(found[0]), *(tuple(str(value) for value in one.values()) for one in found)]))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of text in columns of equal width."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _one(folder: StudyFolder) -> dict[str, Any]:
+    trials = read_csv(folder.trials_table)
+    counts = tables.count_states(trials)
+    best = max((row["validation_accuracy"] for row in trials if row["state"] == "complete"), default=None)
+    return {
+        "study": folder.name,
+        "trials": len(trials),
+        **counts,
+        "best validation %": wording.percent(best),
+        "confirmed": len(read_csv(folder.confirm_table)),
+        "report": "yes" if folder.report.exists() else "no",
+    }
+
+
+def _points(dimension: Any) -> int:
+    if isinstance(dimension, Choices):
+        return len(dimension.values)
+    return min(GRID_POINTS, int(dimension.high - dimension.low) + 1) if dimension.whole else GRID_POINTS
+
+
+def _words(dimension: Any) -> str:
+    if isinstance(dimension, Choices):
+        return "one of " + ", ".join(map(str, dimension.values))
+    scale = "logarithmic" if dimension.log else "linear"
+    return f"{dimension.low:g} to {dimension.high:g}, {scale}{', whole numbers' if dimension.whole else ''}"

@@ -1,0 +1,140 @@
+"""The stages after the search: confirm and prune."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from topotune.errors import InputError
+from topotune.files import Row, read_csv, replace_folder, write_csv
+from topotune.folder import CHECKPOINT_FILES, CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder
+from topotune.followup import confirm, pruning
+from topotune.progress import Progress
+from topotune.stages.session import Session, check_data, label, say
+from topotune.stages.summary import summarise
+
+
+def confirm_best(session: Session) -> None:
+    """Train the best settings of each topography on several seeds, and test them."""
+    from topotune.search.trial import train_on_cluster  # ray and torch
+
+    folder, seeds = session.folder, session.file.option("confirm", "seeds")
+    selected = confirm.select(session.study.rows(), session.file.topographies)
+    if not selected:
+        raise InputError(f"study {folder.name!r} has no trial to confirm; run: topotune search {folder.study_file}")
+    missing = [name for name in session.file.topographies if name not in selected]
+    if missing:
+        say(f"confirm: no usable trial of {', '.join(missing)}; left out")
+    wanted_jobs = list(confirm.jobs(folder, selected, seeds, session.site.data, train_on_cluster))
+    hashes = {job.config.hash for job in wanted_jobs}
+    rows = [row for row in read_csv(folder.confirm_table) if row["config_hash"] in hashes]
+    done = {row["config_hash"] for row in rows}
+    todo = [job for job in wanted_jobs if job.config.hash not in done]
+    if not todo:
+        say(f"confirm: nothing to do, {len(rows)} models are there")
+        return
+    check_data(session.file, session.site)
+
+    def keep(job: confirm.ConfirmJob, row: Row) -> str:
+        rows.append(row | {"checkpoint": str(Path(row["checkpoint"]).relative_to(folder.path))})
+        order = {one.config.hash: place for place, one in enumerate(wanted_jobs)}
+        rows.sort(key=lambda one: order[one["config_hash"]])
+        write_csv(folder.confirm_table, CONFIRM_COLUMNS, rows)
+        _log_confirmed(session, job, row)
+        return f"{label(job.config)}: test accuracy {row['test_accuracy']:.4f}"
+
+    _spread(session, "confirm", "models", confirm.confirm_one, todo, len(rows), keep)
+    _keep_best_confirmed(folder, rows)
+    summarise(session)
+
+
+def prune(session: Session) -> None:
+    """Prune every confirmed checkpoint by every proportion asked for, and test it."""
+    folder = session.folder
+    models = read_csv(folder.confirm_table)
+    if not models:
+        raise InputError(f"study {folder.name!r} has no confirmed models to prune; run: topotune confirm {folder.name}")
+    proportions = [float(one) for one in session.file.option("prune", "proportions")]
+    hashes = {model["config_hash"] for model in models}
+    rows = [row for row in read_csv(folder.pruning_table) if row["config_hash"] in hashes]
+    done: dict[str, set[float]] = {}
+    for row in rows:
+        done.setdefault(row["config_hash"], set()).add(float(row["proportion"]))
+    jobs = []
+    for model in models:
+        left = tuple(one for one in proportions if one not in done.get(model["config_hash"], set()))
+        if left:
+            jobs.append(pruning.PruneJob(folder.path / model["checkpoint"], session.site.data, left))
+    if not jobs:
+        say(f"prune: nothing to do, {len(models)} models are pruned at {len(proportions)} proportions")
+        return
+    order = {model["config_hash"]: place for place, model in enumerate(models)}
+
+    def keep(_job: pruning.PruneJob, curve: list[Row]) -> str:
+        rows.extend(curve)
+        rows.sort(key=lambda one: (order[one["config_hash"]], one["proportion"]))
+        write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
+        _log_pruned(session, curve)
+        return f"{curve[0]['topography']} seed={curve[0]['seed']}: {len(curve)} proportions"
+
+    _spread(session, "prune", "models", pruning.prune_one, jobs, len(models) - len(jobs), keep)
+    summarise(session)
+
+
+def _spread(
+    session: Session,
+    stage: str,
+    unit: str,
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    done: int,
+    keep: Callable[[Any, Any], str],
+) -> None:
+    """Run the jobs on the cluster and keep each result as it comes; the errors are raised once all jobs are over."""
+    wanted = session.join_cluster()
+    from topotune.search import runner
+
+    failures: list[Exception] = []
+    with Progress(stage, unit, done + len(jobs), done) as progress:
+        for job, outcome in runner.spread(function, jobs, wanted):
+            if isinstance(outcome, Exception):
+                failures.append(outcome)
+                progress.ended("failed", f"{stage}: failed: {str(outcome).splitlines()[-1]}")
+            else:
+                progress.ended("done", keep(job, outcome))
+        progress.say(progress.summary())
+    if failures:
+        raise failures[0]
+
+
+def _keep_best_confirmed(folder: StudyFolder, rows: Sequence[Row]) -> None:
+    """``best/``: of the topography with the best mean validation accuracy, the best seed. The test set has no say."""
+    means: dict[str, list[float]] = {}
+    for row in rows:
+        means.setdefault(row["topography"], []).append(row["validation_accuracy"])
+    winner = max(means, key=lambda name: sum(means[name]) / len(means[name]))
+    best = max((row for row in rows if row["topography"] == winner), key=lambda row: row["validation_accuracy"])
+    replace_folder(folder.path / best["checkpoint"], folder.best, CHECKPOINT_FILES)
+
+
+def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:
+    key = f"confirm/{row['config_hash']}"
+    session.begin(key, job.config, f"trial/{job.trial}", "confirm")
+    for epoch in read_csv(job.out / "metrics.csv"):
+        session.tracker.metrics(key, epoch["epoch"], {name: value for name, value in epoch.items() if name != "epoch"})
+    final = {"test_accuracy": row["test_accuracy"], "best_validation_accuracy": row["validation_accuracy"]}
+    session.tracker.metrics(key, row["epochs"], final)
+    for name in CHECKPOINT_FILES:
+        session.tracker.artifact(key, job.out / name, "checkpoint")
+    session.tracker.end(key)
+
+
+def _log_pruned(session: Session, curve: Sequence[Row]) -> None:
+    first = curve[0]
+    key, parent = f"prune/{first['config_hash']}", f"confirm/{first['config_hash']}"
+    name = f"prune {first['topography']} seed={first['seed']}"
+    params = {one: first[one] for one in ("topography", "weight", "seed")}
+    session.tracker.run(key, name, parent, params, {"stage": "prune", "config_hash": first["config_hash"]})
+    for row in curve:
+        # MLflow's steps are whole numbers: per mille of the channels
+        session.tracker.metrics(key, round(row["proportion"] * 1000), {"pruned_accuracy": row["accuracy"]})
+    session.tracker.end(key)

@@ -1,0 +1,100 @@
+"""The search stage, and those who look on while it runs."""
+
+import time
+from typing import Any
+
+from topotune.files import replace_folder
+from topotune.folder import CHECKPOINT_FILES
+from topotune.progress import Progress
+from topotune.search.study import Asked, Study
+from topotune.stages.session import Session, check_data, label, say
+from topotune.stages.summary import summarise
+
+
+def search(session: Session) -> None:
+    """Search until the budget is spent; nothing is left to do when it was spent before."""
+    study = session.study
+    budget = session.file.option("budget", "trials")
+    ended = [row for row in study.rows() if row["state"] != "running"]
+    if len(ended) >= budget:
+        say(f"search: nothing to do, {len(ended)} of {budget} trials have ended")
+        return
+    checksum = check_data(session.file, session.site)
+    wanted = session.join_cluster()
+    from topotune.search import runner  # ray: seconds that a finished stage need not wait for
+
+    with Progress("search", "trials", budget, len(ended)) as progress:
+        runner.search(study, session.site.data, wanted, [_Shown(progress), _Logged(session), _Listed(study)])
+        progress.say(progress.summary())
+    rows = study.write_table()
+    complete = [row for row in rows if row["state"] == "complete"]
+    if complete:
+        best = max(complete, key=lambda row: row["validation_accuracy"])
+        replace_folder(session.folder.trial(best["id"]), session.folder.best, CHECKPOINT_FILES)
+    summarise(session, data_checksum=checksum)
+
+
+class _Shown:
+    """Progress of a search."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._best = progress, -1.0
+
+    def trial_started(self, asked: Asked) -> None:
+        self._progress.started()
+
+    def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
+        pass
+
+    def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
+        value = record["validation_accuracy"]
+        if state == "complete" and value > self._best:
+            self._best = value
+            self._progress.best = f"{value:.4f} ({label(asked.config)})"
+        what = f"{value:.4f} after {record['epochs']} epochs" if value is not None else ""
+        why = f": {record['reason']}" if record["reason"] else ""
+        self._progress.ended(state, f"trial {asked.number} {label(asked.config)}: {state} {what}{why}")
+        if why:
+            self._progress.say(f"trial {asked.number} {label(asked.config)} failed{why}")
+
+
+class _Logged:
+    """A search, as MLflow is told of it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._tracker = session, session.tracker
+
+    def trial_started(self, asked: Asked) -> None:
+        self._session.begin(f"trial/{asked.number}", asked.config, "study", "search")
+
+    def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
+        values = {name: metrics[name] for name in _METRICS}
+        self._tracker.metrics(f"trial/{asked.number}", metrics["epoch"], values)
+
+    def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
+        key = f"trial/{asked.number}"
+        if record["validation_accuracy"] is not None:
+            self._tracker.metrics(key, record["epochs"], {"best_validation_accuracy": record["validation_accuracy"]})
+        tags = {"state": state} | ({"reason": record["reason"]} if record["reason"] else {})
+        self._tracker.end(key, {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[state], tags)
+
+
+_METRICS = ("task_loss", "topographic_loss", "validation_accuracy", "validation_loss", "learning_rate", "seconds")
+
+
+class _Listed:
+    """trials.csv, kept up to date while trials end, but not written anew more than once in some seconds."""
+
+    def __init__(self, study: Study) -> None:
+        self._study, self._written = study, 0.0
+
+    def trial_started(self, asked: Asked) -> None:
+        pass
+
+    def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
+        pass
+
+    def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
+        if time.monotonic() - self._written > 5:
+            self._study.write_table()
+            self._written = time.monotonic()

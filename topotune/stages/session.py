@@ -1,0 +1,103 @@
+"""One study at work in one process."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from topotune import provenance
+from topotune.config import TrialConfig
+from topotune.data.splits import load_split
+from topotune.folder import StudyFolder
+from topotune.search.space import Choices, StudyFile
+from topotune.search.study import Study
+from topotune.tracking import Tracker, shown
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a study runs: its data, a Ray cluster (None: one started here), and MLflow's store."""
+
+    data: Path | None
+    address: str | None
+    mlflow: str
+    download: bool = False
+
+
+class Session:
+    """One study at work in this process: its lock, its tracker, and a cluster once a stage needs one."""
+
+    def __init__(self, file: StudyFile, folder: StudyFolder, site: Site) -> None:
+        self.file, self.folder, self.site = file, folder, site
+        self._stack, self._joined = ExitStack(), False
+
+    def __enter__(self) -> Self:
+        self.study = Study(self.file, self.folder)
+        self._stack.callback(self.study.close)
+        self.tracker = Tracker(self.folder.path / "mlflow", self.site.mlflow, self.file.name, say)
+        self._stack.callback(self.tracker.close)
+        self.commit = provenance.git_commit()
+        self.tracker.run("study", self.file.name, None, _study_params(self.file), self._tags() | provenance.versions())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.tracker.end("study", "FINISHED" if error is None else "KILLED")
+        self._stack.close()
+
+    def join_cluster(self) -> Any:
+        """What a trial takes on the cluster; the first call joins it."""
+        from topotune.search import runner
+
+        if not self._joined:
+            self._stack.enter_context(runner.cluster(self.site.address))
+            self._joined = True
+        return runner.resources(self.file)
+
+    @property
+    def where_runs_are(self) -> str:
+        """The store, and how to look at it."""
+        return f"{shown(self.site.mlflow)}  (topotune ui --studies {self.folder.path.parent})"
+
+    def begin(self, key: str, config: TrialConfig, parent: str, stage: str) -> None:
+        """Tell MLflow of a run."""
+        params = {name: value for name, value in config.to_dict().items() if name not in ("device", "threads")}
+        tags = self._tags() | {"stage": stage, "config_hash": config.hash, "seed": config.seed}
+        self.tracker.run(key, label(config), parent, params, tags)
+
+    def _tags(self) -> dict[str, Any]:
+        return {"study": self.file.name, "study_hash": self.file.hash, "mlflow.source.git.commit": self.commit}
+
+
+def label(config: TrialConfig) -> str:
+    """The name by which a person finds a run."""
+    topography = f"{config.topography} λ={config.weight:.3g}" if config.topographic else config.topography
+    return f"{topography} seed={config.seed}"
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, beside the results on standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _study_params(file: StudyFile) -> dict[str, Any]:
+    sections: Mapping[str, Mapping[str, Any]] = file.sections
+    return {
+        f"{section}.{key}": value
+        for section, table in sections.items()
+        for key, value in table.items()
+        if value not in ("", None)
+    }
+
+
+def check_data(file: StudyFile, site: Site) -> str:
+    """Read the training data here once, so that a damaged file is found before anything starts; its checksum."""
+    dimension = file.dimensions.get("dataset")
+    names = dimension.values if isinstance(dimension, Choices) else (file.constants.get("dataset", "digits"),)
+    checksums = [load_split(name, "train", site.data, site.download).checksum for name in names]
+    load_split.cache_clear()
+    return ", ".join(checksums)

@@ -1,0 +1,55 @@
+"""What is left when a stage is over: summary.json and the report."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from topotune import provenance
+from topotune.config import NONE
+from topotune.files import read_csv, read_json, write_json
+from topotune.folder import CHECKPOINT_FILES
+from topotune.followup.statistics import compare
+from topotune.stages.session import Session
+
+
+def report(session: Session) -> Path:
+    """Write report.html and its figures from whatever there is."""
+    from topotune.report.page import write_report
+
+    summarise(session)
+    path = write_report(session.folder)
+    for file in (path, session.folder.summary, session.folder.study_file, session.folder.trials_table):
+        session.tracker.artifact("study", file, "report")
+    for figure in sorted(session.folder.figures.glob("*.png")):
+        session.tracker.artifact("study", figure, "report/figures")
+    for name in CHECKPOINT_FILES:
+        if (session.folder.best / name).exists():
+            session.tracker.artifact("study", session.folder.best / name, "best")
+    return path
+
+
+def summarise(session: Session, data_checksum: str | None = None) -> None:
+    """Write summary.json from the study and the tables."""
+    rows, confirmed = session.study.rows(), read_csv(session.folder.confirm_table)
+    complete = [row for row in rows if row["state"] == "complete"]
+    best = max(complete, key=lambda row: row["validation_accuracy"], default=None)
+    before = read_json(session.folder.summary)["provenance"] if session.folder.summary.exists() else {}
+    summary = {
+        "study": session.file.name,
+        "study_hash": session.file.hash,
+        "trials": {state: sum(row["state"] == state for row in rows) for state in _STATES},
+        "epochs": sum(row["epochs"] for row in rows),
+        "best_trial": best and {key: best[key] for key in ("id", "topography", "weight", "validation_accuracy")},
+        "confirm": compare(confirmed, NONE),
+        "provenance": {
+            "git_commit": session.commit,
+            "data_checksum": data_checksum or before.get("data_checksum"),
+            "versions": provenance.versions(),
+            "seed": session.file.option("study", "seed"),
+            "confirm_seeds": sorted({row["seed"] for row in confirmed}),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
+    write_json(session.folder.summary, summary)
+
+
+_STATES = ("complete", "pruned", "failed", "running")
