@@ -84,9 +84,7 @@ def _add_stages(commands: Any) -> None:
         _set_option(command, "a value in place of the file's: section.key, or a trial's setting (may be repeated)")
         command.add_argument("--workers", type=int, help="ranks a trial, in place of the file's")
         command.add_argument("--address", help="a running Ray cluster (default: RAY_ADDRESS, else one started here)")
-        command.add_argument(
-            "--mlflow", help="MLflow's tracking URI (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)"
-        )
+        command.add_argument("--mlflow", help="MLflow's store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
         if target is file:
             command.add_argument("--fresh", action="store_true", help="begin anew under another name: NAME-2, NAME-3 …")
 
@@ -122,9 +120,7 @@ def _command(commands: Any, name: str, run: Command, words: str, example: str) -
 
 
 def _studies_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--studies", type=Path, help="folder of the studies (default: TOPOTUNE_STUDIES, else ./studies)"
-    )
+    parser.add_argument("--studies", type=Path, help="the studies' folder (default: TOPOTUNE_STUDIES, else ./studies)")
 
 
 def _data_options(parser: argparse.ArgumentParser) -> None:

@@ -33,7 +33,9 @@ DATASETS: dict[str, DatasetEntry] = {
     # scikit-learn's copy of the UCI optical digits; statistics of the whole set
     "digits": DatasetEntry("topotune.data.digits:load", 10, (1, 8, 8), 1077, 360, 360, (0.3053,), (0.3760,)),
     # 80/20 and normalisation as Truong & Hasson (arXiv 2508.00043)
-    "mnist": DatasetEntry("topotune.data.images:load_mnist", 10, (1, 28, 28), 48000, 12000, 10000, (0.1307,), (0.3081,)),
+    "mnist": DatasetEntry(
+        "topotune.data.images:load_mnist", 10, (1, 28, 28), 48000, 12000, 10000, (0.1307,), (0.3081,),
+    ),  # fmt: skip
     # split, normalisation and augmentation as Poli et al. (2022), section 3.2, and their code
     "cifar10": DatasetEntry(
         "topotune.data.images:load_cifar10", 10, (3, 32, 32), 45000, 5000, 10000,

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-TEST = 360  # the last 360 images
+TEST = 360
+_SEED = 0  # never changes. The images come writer by writer, so the test part is drawn from all of them
 
 
 def load(root: Path | None, train: bool, download: bool) -> tuple[Tensor, Tensor]:
@@ -16,4 +17,6 @@ def load(root: Path | None, train: bool, download: bool) -> tuple[Tensor, Tensor
     # 17 grey levels, stretched to 0…255
     images = torch.from_numpy(raw.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
     labels = torch.from_numpy(raw.target).long()
-    return (images[:-TEST], labels[:-TEST]) if train else (images[-TEST:], labels[-TEST:])
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SEED))
+    chosen = order[TEST:] if train else order[:TEST]
+    return images[chosen], labels[chosen]

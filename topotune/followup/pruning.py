@@ -59,7 +59,7 @@ def prune_one(job: PruneJob) -> list[Row]:
 def pruned(layers: Iterable[nn.Module], proportion: float) -> Iterator[None]:
     """Within it, the ``proportion`` of each layer's output channels with the least L2 norm are zero, bias too.
 
-    The number of channels is proportion · C, rounded as torch's own pruning does. Afterwards the weights are what they were.
+    The number of channels is proportion · C, rounded as torch's own pruning does. Afterwards the weights are as before.
 
     Raises:
         InputError: the proportion is not within 0 … 1.

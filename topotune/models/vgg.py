@@ -11,5 +11,5 @@ def vgg16(in_channels: int, classes: int) -> nn.Module:
         first = nn.Conv2d(in_channels, 64, kernel_size=3, padding=1)
         nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(first.bias)  # type: ignore[arg-type]
-        model.features[0] = first
+        model.features[0] = first  # type: ignore[operator,assignment]
     return model

@@ -96,7 +96,7 @@ class StudyScheduler(FIFOScheduler):
     """Stops the trials that the study's pruner gives up."""
 
     def __init__(self, searcher: StudySearcher) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:

@@ -130,12 +130,12 @@ def search(study: Study, data: Path | None, wanted: Resources, watchers: Sequenc
 
 
 def spread(
-    function: Callable[[Job], Done], jobs: Iterable[Job], wanted: Resources
+    function: Callable[[Job], Done], jobs: Iterable[Job], wanted: Resources, started: Callable[[], None]
 ) -> Iterator[tuple[Job, Done | Exception]]:
     """``function(job)`` for every job on the cluster; each job with its result, or its error, as it gets ready.
 
     Each job stands in the first bundle of a placement group of its own, so that it can gather a gang of ranks.
-    A job whose process dies is run again.
+    A job whose process dies is run again. ``started`` is called as each one is handed to the cluster.
     """
     task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RESTARTS)(function)
     waiting, running = list(jobs), dict[Any, Any]()
@@ -147,6 +147,7 @@ def spread(
                     group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
                 )
                 running[task.options(scheduling_strategy=place).remote(job)] = (job, group)
+                started()
             for future in ray.wait(list(running), num_returns=1, timeout=5)[0]:
                 job, group = running.pop(future)
                 remove_placement_group(group)

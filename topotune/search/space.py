@@ -1,4 +1,4 @@
-"""A study file: what is fixed, what is measured, what is tuned, and with what effort. Imports no torch and no Optuna."""
+"""A study file: what is fixed, what is measured, what is tuned, and with what effort. Imports no torch."""
 
 import hashlib
 import json
@@ -78,7 +78,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
     "prune": {
         "criterion": Option("l2", f"one of {', '.join(CRITERIA)}", _one_of(CRITERIA)),
-        "proportions": Option([round(step * 0.05, 2) for step in range(21)], "a list of numbers from 0 to 1", _proportions),
+        "proportions": Option([step / 20 for step in range(21)], "a list of numbers from 0 to 1", _proportions),
     },
 }  # fmt: skip
 

@@ -30,6 +30,7 @@ _STATES = {
     TrialState.RUNNING: "running",
 }
 METRICS = "metrics.csv"
+FIRST = "first"  # the user attribute of the first trial of a topography
 RECORD = "record"  # the user attribute that holds what Optuna itself has no place for
 
 
@@ -104,8 +105,13 @@ class Study:
         return True
 
     def should_prune(self, number: int) -> bool:
-        """Whether the trial should stop, judged at its last reported epoch."""
-        return self._running[number].should_prune()
+        """Whether the trial should stop, judged at its last reported epoch.
+
+        The first trial of each topography runs to its end: each has at least one complete trial to be judged by.
+        """
+        trial = self._running[number]
+        # asked in any case: the pruner notes the value that later trials are measured against
+        return trial.should_prune() and not trial.user_attrs.get(FIRST)
 
     def end(self, number: int, state: str, reason: str | None = None, start_seconds: float | None = None) -> Row:
         """End a trial as ``complete``, ``pruned`` or ``failed``; its row of trials.csv.
@@ -150,7 +156,7 @@ class Study:
     def _enqueue(self, topography: str) -> None:
         """Every topography, the control too, is tried at least once, with otherwise suggested settings."""
         if isinstance(self.file.dimensions.get("topography"), Choices):
-            self._study.enqueue_trial({"topography": topography})
+            self._study.enqueue_trial({"topography": topography}, user_attrs={FIRST: True})
 
 
 _FIRST = ("id", "state", "config_hash", "topography", "weight")

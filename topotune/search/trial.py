@@ -80,7 +80,8 @@ class _Rank:
 def _other_ranks(config: TrialConfig, address: str, out: Path, data: Path | None) -> Iterator[None]:
     """Ranks 1 … n-1 at work; when one dies this process does not wait for it in a collective."""
     group = ray.util.get_current_placement_group()
-    assert group is not None and group.bundle_count == config.workers
+    assert group is not None
+    assert group.bundle_count == config.workers
     actors = _rank_actors(group)
     settings, data_path = config.to_dict(), str(data) if data else None
     futures = [
@@ -122,7 +123,7 @@ def _error(future: Any) -> Exception | None:
     """How a finished call ended: None, or its error."""
     try:
         ray.get(future)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever the rank raised)
         return error
     return None
 

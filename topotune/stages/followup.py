@@ -95,7 +95,7 @@ def _spread(
 
     failures: list[Exception] = []
     with Progress(stage, unit, done + len(jobs), done) as progress:
-        for job, outcome in runner.spread(function, jobs, wanted):
+        for job, outcome in runner.spread(function, jobs, wanted, progress.started):
             if isinstance(outcome, Exception):
                 failures.append(outcome)
                 progress.ended("failed", f"{stage}: failed: {str(outcome).splitlines()[-1]}")

@@ -1,1 +1,1 @@
-"""Training of one network; torch is all it needs. It knows nothing of a search: it calls ``report`` after each epoch."""
+"""Training of one network; torch is all it needs. Knows nothing of a search: calls ``report`` after each epoch."""

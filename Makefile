@@ -1,0 +1,33 @@
+# make demo: a whole study on embedded data.  make test: the tests.  Nothing but Python 3.11+ with venv is taken for granted.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# which tests: make test MARK=slow
+MARK ?= not slow
+
+.PHONY: demo test lint bench clean
+.DELETE_ON_ERROR:
+
+demo: $(INSTALLED)
+	$(BIN)/topotune run search_spaces/digits.toml --studies studies
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "$(MARK)"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check topotune tests
+	$(BIN)/ruff format --check topotune tests
+	$(BIN)/mypy topotune
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.trial_start --out bench/trial_start.json
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "topotune needs Python 3.11 or later: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build bench *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
