@@ -208,7 +208,7 @@ class _Sender:
         if key in self._runs:
             self._client.update_run(self._runs[key], status="RUNNING")
             return
-        tags = {name: str(value) for name, value in record["tags"].items()} | {_KEY: key}
+        tags = {name: str(value) for name, value in record["tags"].items() if value is not None} | {_KEY: key}
         if record["parent"] is not None:
             tags["mlflow.parentRunId"] = self._runs[record["parent"]]
         run = self._client.create_run(self._experiment_id, record["time"], tags, record["name"])

@@ -34,14 +34,35 @@ def channel_loss(activations: Tensor, target: Tensor) -> Tensor:
         channels = y.shape[1]
         if channels == 1:
             return y.sum() * 0
-        difference = _similarity(y) - target.to(y)  # (N, C, C)
-        others = 1 - torch.eye(channels, dtype=y.dtype, device=y.device)
-        return (difference * others).square().sum() / (len(y) * channels * (channels - 1))
+        squares = _by_pixels(y, target) if channels > y.shape[2] else _by_channels(y, target)
+        return (squares / (len(y) * channels * (channels - 1))).to(y.dtype)
 
 
-def _similarity(y: Tensor) -> Tensor:
-    """Cosine similarities (N, C, C) of the rows of y (N, C, P)."""
-    square = y.square().sum(2)
-    # the square root's slope at zero is infinite: a zero row gets norm 0 and gradient 0
-    norm = torch.where(square > 0, square, 1).sqrt() * (square > 0)
-    return (y @ y.transpose(1, 2)) / (norm.unsqueeze(2) * norm.unsqueeze(1)).clamp(min=EPSILON)
+def _by_channels(y: Tensor, target: Tensor) -> Tensor:
+    """Σ over samples and pairs i ≠ j of (S_ij − T_ij)², from the similarities (N, C, C) themselves."""
+    norm = _norm(y)
+    similarity = (y @ y.transpose(1, 2)) / (norm @ norm.transpose(1, 2)).clamp(min=EPSILON)
+    others = 1 - torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
+    return ((similarity - target.to(y)) * others).square().sum()
+
+
+def _by_pixels(y: Tensor, target: Tensor) -> Tensor:
+    """The same sum without any (N, C, C): for U the rows of y scaled to unit norm and T without its diagonal,
+
+        Σ_{i≠j} (S_ij − T_ij)² = ‖UᵀU‖² − Σ_i |u_i|⁴ − 2 ⟨U, T U⟩ + ‖T‖²
+
+    where UᵀU is only P x P. Exact, but for the clamp: it differs where two norms multiply to less than 1e-8.
+    """
+    norm = _norm(y)
+    u = y / torch.where(norm > 0, norm, 1)
+    wanted = target.to(y) * (1 - torch.eye(y.shape[1], dtype=y.dtype, device=y.device))
+    gram = u.transpose(1, 2) @ u  # (N, P, P)
+    # the terms nearly cancel where the similarities are near their targets, hence sums in double precision
+    whole = gram.square().sum(dtype=torch.float64) - 2 * (u * (wanted @ u)).sum(dtype=torch.float64)
+    return whole - (norm > 0).sum() + len(y) * wanted.square().sum(dtype=torch.float64)
+
+
+def _norm(y: Tensor) -> Tensor:
+    """Norms (N, C, 1) of the rows of y (N, C, P); the gradient at a zero row is 0, not infinite."""
+    square = y.square().sum(2, keepdim=True)
+    return torch.where(square > 0, square, 1).sqrt() * (square > 0)

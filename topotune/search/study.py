@@ -160,7 +160,7 @@ class Study:
 
 
 _FIRST = ("id", "state", "config_hash", "topography", "weight")
-_LAST = ("validation_accuracy", "epochs", "seconds", "reason")
+_LAST = ("validation_accuracy", "epochs", "seconds", "start_seconds", "reason")
 
 
 def _row(trial: FrozenTrial, file: StudyFile) -> Row:
@@ -177,6 +177,7 @@ def _row(trial: FrozenTrial, file: StudyFile) -> Row:
         "validation_accuracy": max(values.values(), default=None),
         "epochs": max(values, default=0),
         "seconds": record.get("seconds"),
+        "start_seconds": record.get("start_seconds"),
         "reason": record.get("reason"),
     }
 

@@ -1,0 +1,27 @@
+"""What the unit tests share: one thread, and settings of a network that trains on the embedded digits in a second."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from topotune.config import TrialConfig
+
+torch.set_num_threads(1)
+
+Quick = Callable[..., TrialConfig]
+
+
+@pytest.fixture(scope="session")
+def quick() -> Quick:
+    """Settings of a small topographic run on the digits; keywords change some."""
+
+    def make(**changes: Any) -> TrialConfig:
+        settings = {
+            "topography": "grid2d", "weight": 0.1, "epochs": 2, "batch_size": 64, "learning_rate": 0.1,
+            "weight_decay": 0.001, "threads": 1, "device": "cpu",
+        }  # fmt: skip
+        return TrialConfig(**(settings | changes))
+
+    return make

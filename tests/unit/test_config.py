@@ -1,0 +1,163 @@
+"""One trial's settings: what is taken, what is refused and why, and the identity of a trial."""
+
+import hashlib
+import math
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topotune.config import SETTINGS, TrialConfig, check_setting
+from topotune.errors import InputError
+
+
+def test_defaults_are_the_first_papers() -> None:
+    """Poli, Dupoux & Riad (2022), section 3.1."""
+    config = TrialConfig()
+    assert (config.optimizer, config.learning_rate, config.momentum, config.weight_decay) == ("sgd", 0.01, 0.9, 0.01)
+    assert (config.batch_size, config.epochs, config.warmup) == (256, 100, 0.3)
+    assert (config.layer_reduction, config.distance) == ("sum", "euclidean")  # the published code's
+    assert not config.topographic
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("epochs", 2.0, "epochs = 2.0 is not an integer"),
+        ("epochs", True, "epochs = True is not an integer"),
+        ("epochs", "3", "epochs = '3' is not an integer"),
+        ("epochs", 0, "epochs = 0 is out of range; it must be finite and >= 1"),
+        ("batch_size", 1, "batch_size = 1 is out of range"),
+        ("workers", 0, "workers = 0 is out of range"),
+        ("seed", -1, "seed = -1 is out of range"),
+        ("threads", -1, "threads = -1 is out of range"),
+        ("weight", -1e-9, "weight = -1e-09 is out of range; it must be finite and >= 0"),
+        ("weight", math.nan, "weight = nan is out of range"),
+        ("weight", math.inf, "weight = inf is out of range"),
+        ("weight", "0.1", "weight = '0.1' is not a number"),
+        ("weight", None, "weight = None is not a number"),
+        ("weight", False, "weight = False is not a number"),
+        ("weight", 10**400, "weight = 1000"),
+        ("learning_rate", 0.0, "learning_rate = 0.0 is out of range; it must be finite and > 0"),
+        ("learning_rate", -math.inf, "learning_rate = -inf is out of range"),
+        ("momentum", 1.01, "momentum = 1.01 is out of range; it must be finite and >= 0 and <= 1"),
+        ("warmup", 1.5, "warmup = 1.5 is out of range"),
+        ("weight_decay", math.nan, "weight_decay = nan is out of range"),
+        ("augment", 1, "augment = 1 is not true or false"),
+        ("dataset", 3, "dataset = 3 is not a string"),
+        ("dataset", "imagenet", "unknown dataset 'imagenet'; choose from digits, mnist, cifar10"),
+        ("model", "alexnet", "unknown model 'alexnet'; choose from small_cnn"),
+        ("topography", "grid4d", "unknown topography 'grid4d'; choose from none, grid2d, grid3d, circle"),
+        ("loss", "ws", "unknown loss 'ws'; choose from channel"),
+        ("distance", "l2", "unknown distance 'l2'; choose from euclidean, l1"),
+        ("layer_reduction", "max", "unknown layer_reduction 'max'; choose from sum, mean"),
+        ("optimizer", "lion", "unknown optimizer 'lion'; choose from sgd, adam"),
+        ("schedule", "day", "unknown schedule 'day'; choose from step, epoch"),
+        ("precision", "float16", "unknown precision 'float16'; choose from float32, bfloat16"),
+        ("device", "tpu", "unknown device 'tpu'; choose from auto, cpu, cuda"),
+        ("epoch", 3, "unknown setting 'epoch'; choose from dataset, model"),
+    ],
+)
+def test_wrong_values_are_named(name: str, value: Any, reason: str) -> None:
+    with pytest.raises(InputError) as error:
+        TrialConfig.from_dict({name: value}, where="a.toml")
+    assert str(error.value).startswith("a.toml: ")
+    assert reason in str(error.value)
+    if name in SETTINGS:
+        with pytest.raises(InputError, match=name):
+            TrialConfig(**{name: value})
+
+
+def test_a_huge_integer_is_no_crash() -> None:
+    assert TrialConfig(seed=2**80).seed == 2**80
+    with pytest.raises(InputError, match="more than the largest|out of range"):
+        check_setting("weight", 10**400)
+    assert check_setting("seed", 10**400) == 10**400
+
+
+@pytest.mark.parametrize(("workers", "batch_size", "fits"), [(1, 2, True), (2, 4, True), (2, 3, False), (8, 15, False)])
+def test_each_worker_needs_two_samples(workers: int, batch_size: int, fits: bool) -> None:
+    if fits:
+        assert TrialConfig(workers=workers, batch_size=batch_size).workers == workers
+    else:
+        with pytest.raises(InputError, match=f"batch_size {batch_size} leaves {workers} workers"):
+            TrialConfig(workers=workers, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(("name", "value"), [("momentum", 0), ("momentum", 1), ("warmup", 1), ("weight", 2)])
+def test_an_integer_is_taken_for_a_float(name: str, value: int) -> None:
+    config = TrialConfig(**{name: value})
+    assert type(getattr(config, name)) is float
+    assert config == TrialConfig(**{name: float(value)})
+    assert config.hash == TrialConfig(**{name: float(value)}).hash
+
+
+def test_a_config_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        TrialConfig().epochs = 3  # type: ignore[misc]
+
+
+def test_the_identity_of_a_trial_never_changes() -> None:
+    """Results on disk are known by these; a change here loses them all."""
+    assert TrialConfig().hash == hashlib.sha256(b"{}").hexdigest()[:16] == "44136fa355b3678a"
+    config = TrialConfig(model="resnet18", dataset="cifar10", topography="grid2d", weight=1, seed=3)
+    told = b'{"dataset": "cifar10", "model": "resnet18", "seed": 3, "topography": "grid2d", "weight": 1.0}'
+    assert config.hash == hashlib.sha256(told).hexdigest()[:16] == "d2403e122500f21c"
+
+
+def test_where_it_runs_is_no_part_of_a_trial() -> None:
+    assert TrialConfig(device="cpu", threads=3).hash == TrialConfig().hash
+
+
+@pytest.mark.parametrize("control", [{"topography": "none", "weight": 5.0}, {"topography": "sphere", "weight": 0.0}])
+def test_the_control_is_one_trial_whatever_its_topographic_settings(control: dict[str, Any]) -> None:
+    config = TrialConfig(**control, distance="l1", layer_reduction="mean")
+    assert not config.topographic
+    assert config.hash == TrialConfig().hash
+
+
+OTHER: dict[str, Any] = {
+    "dataset": "mnist", "model": "mnist_cnn", "topography": "circle", "weight": 0.5, "distance": "l1",
+    "layer_reduction": "mean", "epochs": 3, "batch_size": 64, "optimizer": "adam", "learning_rate": 0.1,
+    "momentum": 0.5, "weight_decay": 0.0, "warmup": 0.0, "schedule": "epoch", "augment": False,
+    "precision": "bfloat16", "seed": 1, "workers": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_everything_else_is_part_of_a_topographic_trial(name: str) -> None:
+    base = TrialConfig(topography="grid2d", weight=1.0)
+    assert base.replace(**{name: OTHER[name]}).hash != base.hash
+
+
+def test_every_setting_is_tested_for_its_part_in_the_identity() -> None:
+    # of "loss" there is one so far
+    assert set(SETTINGS) == {*OTHER, "device", "threads", "loss"}
+
+
+configs = st.builds(
+    TrialConfig,
+    topography=st.sampled_from(["none", "grid2d", "nested3d"]),
+    weight=st.floats(0, 1e6),
+    learning_rate=st.floats(1e-12, 1e6),
+    epochs=st.integers(1, 10**6),
+    augment=st.booleans(),
+    seed=st.integers(0, 2**70),
+)
+
+
+@given(configs)
+def test_settings_survive_a_dictionary(config: TrialConfig) -> None:
+    again = TrialConfig.from_dict(config.to_dict())
+    assert again == config
+    assert again.hash == config.hash
+    assert len(config.hash) == 16
+    assert int(config.hash, 16) >= 0
+
+
+def test_replace_validates() -> None:
+    assert TrialConfig().replace(seed=4).seed == 4
+    with pytest.raises(InputError, match="epochs = 0"):
+        TrialConfig().replace(epochs=0)

@@ -1,0 +1,10 @@
+"""Errors that a user can mend."""
+
+from topotune.errors import unknown
+
+
+def test_an_unknown_name_comes_with_the_known_ones() -> None:
+    assert str(unknown("topography", "grid4d", ("grid2d", "circle"))) == (
+        "unknown topography 'grid4d'; choose from grid2d, circle"
+    )
+    assert str(unknown("key", 3, {"a": 1}, "f.toml: [study]")) == "f.toml: [study]: unknown key 3; choose from a"

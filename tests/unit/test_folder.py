@@ -1,0 +1,43 @@
+"""A study's folder and how it is found."""
+
+from pathlib import Path
+
+import pytest
+
+from topotune.config import TrialConfig
+from topotune.errors import InputError
+from topotune.folder import StudyFolder, list_studies, open_study
+
+
+def _study(root: Path, name: str) -> Path:
+    (root / name).mkdir(parents=True)
+    (root / name / "study.toml").touch()
+    return root / name
+
+
+def test_paths_of_a_study() -> None:
+    folder, config = StudyFolder(Path("/s/digits")), TrialConfig(topography="circle", weight=1.0, seed=4)
+    assert folder.name == "digits"
+    assert folder.trial(7) == Path("/s/digits/trials/00007")
+    assert folder.confirmed(config) == Path(f"/s/digits/confirm/circle-seed4-{config.hash}")
+    assert folder.best == Path("/s/digits/best")
+    paths = [
+        folder.study_file, folder.journal, folder.trials_table, folder.confirm_table, folder.pruning_table,
+        folder.figures, folder.report, folder.summary,
+    ]  # fmt: skip
+    assert [path.name for path in paths] == [
+        "study.toml", "journal.log", "trials.csv", "confirm.csv", "pruning.csv", "figures", "report.html",
+        "summary.json",
+    ]  # fmt: skip
+
+
+def test_a_study_is_found_by_name_and_by_path(tmp_path: Path) -> None:
+    first, _second = _study(tmp_path, "b"), _study(tmp_path, "a")
+    (tmp_path / "no-study").mkdir()
+    assert [folder.name for folder in list_studies(tmp_path)] == ["a", "b"]
+    assert open_study(Path("b"), tmp_path) == open_study(first, tmp_path / "elsewhere") == StudyFolder(first.resolve())
+    with pytest.raises(InputError, match=r"no study 'c'.*\(there: a, b\)"):
+        open_study(Path("c"), tmp_path)
+    with pytest.raises(InputError, match="there: none yet"):
+        open_study(Path("no-study"), tmp_path / "no-study")
+    assert list_studies(tmp_path / "nowhere") == []
