@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from topotune import __version__
-from topotune.errors import InputError
+from topotune.errors import InputError, StageError
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except InputError as error:
         return _fail(str(error), 2)
-    except OSError as error:
+    except (OSError, StageError) as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         print(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
@@ -114,7 +115,7 @@ def check_setting(name: str, value: Any, where: str = "") -> Any:
     rules, kind = SETTINGS[name].metadata, type(default)
     place = f"{where}: " if where else ""
     if kind is float and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) <= sys.float_info.max else math.inf
     if type(value) is not kind:
         raise InputError(f"{place}{name} = {value!r} is not {_KIND_NAMES[kind]}")
     if rules["choices"] is not None and value not in rules["choices"]:
@@ -125,7 +126,7 @@ def check_setting(name: str, value: Any, where: str = "") -> Any:
         if bound is not None
     ]
     inside = kind not in (int, float) or (
-        math.isfinite(value)
+        -math.inf < value < math.inf
         and (rules["low"] is None or value >= rules["low"])
         and (rules["above"] is None or value > rules["above"])
         and (rules["high"] is None or value <= rules["high"])

@@ -1,10 +1,14 @@
-"""The one kind of error that a user can mend: the command line prints it in one line and exits with code 2."""
+"""The two kinds of error that the command line prints in one line, without a traceback."""
 
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """What the user gave is wrong; the text names the value, where it stands and what would be right."""
+    """What the user gave is wrong; the text names the value, where it stands and what would be right. Exit code 2."""
+
+
+class StageError(RuntimeError):
+    """A stage could not be completed although its input was right; what was finished is kept. Exit code 1."""
 
 
 def unknown(kind: str, value: object, known: Iterable[str], where: str = "") -> InputError:

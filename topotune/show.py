@@ -23,9 +23,9 @@ def plan(file: StudyFile) -> dict[str, Any]:
     axes = {name: _points(dimension) for name, dimension in file.dimensions.items() if name != "topography"}
     control = math.prod(count for name, count in axes.items() if name not in TOPOGRAPHIC)
     grid = control + (len(file.topographies) - 1) * math.prod(axes.values())
-    entry = DATASETS[str(file.largest("dataset"))]
     trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
-    steps = steps_per_epoch(entry.train, int(file.largest("batch_size")), workers)
+    smallest = int(file.ends("batch_size")[0])  # the most steps
+    steps = max(steps_per_epoch(DATASETS[name].train, smallest, workers) for name in file.datasets)
     confirmed = len(file.topographies) * file.option("confirm", "seeds")
     return {
         "study": file.name,

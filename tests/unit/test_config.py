@@ -39,7 +39,7 @@ def test_defaults_are_the_first_papers() -> None:
         ("weight", "0.1", "weight = '0.1' is not a number"),
         ("weight", None, "weight = None is not a number"),
         ("weight", False, "weight = False is not a number"),
-        ("weight", 10**400, "weight = 1000"),
+        pytest.param("weight", 10**400, "weight = inf is out of range", id="huge"),
         ("learning_rate", 0.0, "learning_rate = 0.0 is out of range; it must be finite and > 0"),
         ("learning_rate", -math.inf, "learning_rate = -inf is out of range"),
         ("momentum", 1.01, "momentum = 1.01 is out of range; it must be finite and >= 0 and <= 1"),
@@ -72,7 +72,7 @@ def test_wrong_values_are_named(name: str, value: Any, reason: str) -> None:
 
 def test_a_huge_integer_is_no_crash() -> None:
     assert TrialConfig(seed=2**80).seed == 2**80
-    with pytest.raises(InputError, match="more than the largest|out of range"):
+    with pytest.raises(InputError, match="weight = inf is out of range"):
         check_setting("weight", 10**400)
     assert check_setting("seed", 10**400) == 10**400
 

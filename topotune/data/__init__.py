@@ -30,18 +30,41 @@ class DatasetEntry:
 
 
 DATASETS: dict[str, DatasetEntry] = {
-    # scikit-learn's copy of the UCI optical digits; statistics of the whole set
-    "digits": DatasetEntry("topotune.data.digits:load", 10, (1, 8, 8), 1077, 360, 360, (0.3053,), (0.3760,)),
+    "digits": DatasetEntry(
+        load="topotune.data.digits:load",
+        classes=10,
+        shape=(1, 8, 8),
+        train=1077,
+        validation=360,
+        test=360,
+        mean=(0.3053,),  # of the whole set
+        std=(0.3760,),
+    ),
     # 80/20 and normalisation as Truong & Hasson (arXiv 2508.00043)
     "mnist": DatasetEntry(
-        "topotune.data.images:load_mnist", 10, (1, 28, 28), 48000, 12000, 10000, (0.1307,), (0.3081,),
-    ),  # fmt: skip
+        load="topotune.data.images:load_mnist",
+        classes=10,
+        shape=(1, 28, 28),
+        train=48000,
+        validation=12000,
+        test=10000,
+        mean=(0.1307,),
+        std=(0.3081,),
+    ),
     # split, normalisation and augmentation as Poli et al. (2022), section 3.2, and their code
     "cifar10": DatasetEntry(
-        "topotune.data.images:load_cifar10", 10, (3, 32, 32), 45000, 5000, 10000,
-        (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), padding=4, flip=True,
+        load="topotune.data.images:load_cifar10",
+        classes=10,
+        shape=(3, 32, 32),
+        train=45000,
+        validation=5000,
+        test=10000,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        padding=4,
+        flip=True,
     ),
-}  # fmt: skip
+}
 
 
 def steps_per_epoch(samples: int, batch_size: int, world_size: int = 1) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 from topotune.errors import InputError
 
 EPSILON = 1e-8
+DEAD = 1e-12  # a norm under this counts as zero: to divide by it would give infinite gradients
 
 
 def channel_loss(activations: Tensor, target: Tensor) -> Tensor:
@@ -54,12 +55,13 @@ def _by_pixels(y: Tensor, target: Tensor) -> Tensor:
     where UᵀU is only P x P. Exact, but for the clamp: it differs where two norms multiply to less than 1e-8.
     """
     norm = _norm(y)
-    u = y / torch.where(norm > 0, norm, 1)
+    alive = norm > DEAD
+    u = y / torch.where(alive, norm, 1)
     wanted = target.to(y) * (1 - torch.eye(y.shape[1], dtype=y.dtype, device=y.device))
     gram = u.transpose(1, 2) @ u  # (N, P, P)
     # the terms nearly cancel where the similarities are near their targets, hence sums in double precision
     whole = gram.square().sum(dtype=torch.float64) - 2 * (u * (wanted @ u)).sum(dtype=torch.float64)
-    return whole - (norm > 0).sum() + len(y) * wanted.square().sum(dtype=torch.float64)
+    return whole - alive.sum() + len(y) * wanted.square().sum(dtype=torch.float64)
 
 
 def _norm(y: Tensor) -> Tensor:

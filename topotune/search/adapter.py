@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 
 from topotune.errors import InputError
 from topotune.search.study import Asked, Study
+from topotune.search.trial import ERROR
 from topotune.search.watch import Watcher
 
 
@@ -69,13 +70,20 @@ class StudySearcher(Searcher):
         if asked is None:
             return
         last, result = self._last.pop(trial_id, {}), result or {}
-        reason = result.get("failed") or ("its process died or raised an error again and again" if error else None)
+        reason = result.get("failed") or (self._why(asked) if error else None)
         state = "failed" if reason else "pruned" if trial_id in self._pruned else "complete"
         if result.get("input_error"):
             self.input_error = reason
         record = self.study.end(asked.number, state, reason, last.get("start_seconds"))
         for watcher in self._watchers:
             watcher.trial_ended(asked, state, record)
+
+    def _why(self, asked: Asked) -> str:
+        """Why Tune gave a trial up: the last line of what it raised."""
+        path = self.study.folder.trial(asked.number) / ERROR
+        if not path.exists():
+            return "its process died again and again"
+        return path.read_text(encoding="utf-8").strip().splitlines()[-1]
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is the state."""

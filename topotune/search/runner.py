@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywher
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the driver, and the study goes on later
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")  # the searcher holds back what there is no room for
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours
 
 import ray
@@ -22,11 +22,11 @@ from ray.tune.logger import JsonLoggerCallback
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from topotune.errors import InputError
+from topotune.errors import InputError, StageError
 from topotune.search.adapter import StudyScheduler, StudySearcher
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
-from topotune.search.trial import trainable
+from topotune.search.trial import keep_to_own_gpus, trainable
 from topotune.search.watch import Watcher
 
 Job = TypeVar("Job")
@@ -73,6 +73,7 @@ def cluster(address: str | None) -> Iterator[None]:
     """
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if where == "local" else {}
+    _knock(where)
     try:
         ray.init(where, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -81,6 +82,19 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(where: str) -> None:
+    """Where nobody listens, Ray itself waits for minutes and fills the terminal meanwhile."""
+    host, _, port = where.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # local, auto, or for Ray to judge
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no Ray cluster at {where!r}: {error}; give the head's address (HOST:6379), or none to start one here"
+        ) from None
 
 
 def resources(file: StudyFile) -> Resources:
@@ -110,6 +124,7 @@ def search(study: Study, data: Path | None, wanted: Resources, watchers: Sequenc
 
     Raises:
         InputError: the data turned out to be missing or damaged where the trials ran.
+        StageError: the cluster failed.
     """
     searcher = StudySearcher(study, data, _every(2.0, wanted.slots), watchers)
     tuner = tune.Tuner(
@@ -125,7 +140,11 @@ def search(study: Study, data: Path | None, wanted: Resources, watchers: Sequenc
             callbacks=[JsonLoggerCallback()],  # Tune reads its own result.json at the end
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except (tune.TuneError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise StageError(f"search: Ray gave up ({reason}); the same command goes on") from error
     searcher.raise_input_error()
 
 
@@ -137,7 +156,12 @@ def spread(
     Each job stands in the first bundle of a placement group of its own, so that it can gather a gang of ranks.
     A job whose process dies is run again. ``started`` is called as each one is handed to the cluster.
     """
-    task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RESTARTS)(function)
+
+    def run(job: Job) -> Done:
+        keep_to_own_gpus()
+        return function(job)
+
+    task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RESTARTS)(run)
     waiting, running = list(jobs), dict[Any, Any]()
     try:
         while waiting or running:

@@ -39,7 +39,7 @@ def _whole(low: int) -> Callable[[Any], bool]:
 
 
 def _number(low: float) -> Callable[[Any], bool]:
-    return lambda value: type(value) in (int, float) and math.isfinite(value) and value >= low
+    return lambda value: type(value) in (int, float) and low <= value < math.inf
 
 
 def _proportions(value: Any) -> bool:
@@ -162,16 +162,19 @@ class StudyFile:
     @property
     def epochs(self) -> int:
         """The most epochs that a trial can take."""
-        return int(self.largest("epochs"))
+        return int(self.ends("epochs")[1])
 
-    def largest(self, name: str) -> Any:
-        """The greatest value that a setting can take in this study."""
-        dimension = self.dimensions.get(name)
-        if isinstance(dimension, Choices):
-            return max(dimension.values)
-        if isinstance(dimension, Range):
-            return dimension.high
-        return self.constants.get(name, SETTINGS[name].default)
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets that a trial can be about."""
+        dimension = self.dimensions.get("dataset")
+        return dimension.values if isinstance(dimension, Choices) else (self.ends("dataset")[0],)
+
+    def ends(self, name: str) -> tuple[Any, Any]:
+        """The least and the greatest value that a setting can take in this study."""
+        if name in self.dimensions:
+            return _ends(self.dimensions[name])
+        return (self.constants.get(name, SETTINGS[name].default),) * 2
 
 
 def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> StudyFile:
@@ -289,24 +292,29 @@ def _check_whole(study: StudyFile, where: str) -> None:
     for last in (False, True):
 
         def extreme(_name: str, dimension: Dimension, last: bool = last) -> Any:
-            if isinstance(dimension, Choices):
-                return dimension.values[-1 if last else 0]
-            return dimension.high if last else dimension.low
+            return _ends(dimension)[last]
 
         try:
-            config = study.suggest(extreme)
+            study.suggest(extreme)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        if config.batch_size > DATASETS[config.dataset].train:
+    largest = study.ends("batch_size")[1]
+    for name in study.datasets:
+        if largest > DATASETS[name].train:
             raise InputError(
-                f"{where}: batch_size = {config.batch_size} is more than the {DATASETS[config.dataset].train} "
-                f"training images of {config.dataset!r}"
+                f"{where}: batch_size = {largest} is more than the {DATASETS[name].train} training images of {name!r}"
             )
     if study.option("budget", "min_epochs") > study.epochs:
         minimum = study.option("budget", "min_epochs")
         raise InputError(f"{where}: [budget] min_epochs = {minimum} is more than the trials' {study.epochs} epochs")
     if isinstance(study.dimensions.get("workers"), (Choices, Range)):
         raise InputError(f"{where}: workers cannot be searched: all trials of a study ask for the same resources")
+
+
+def _ends(dimension: Dimension) -> tuple[Any, Any]:
+    if isinstance(dimension, Choices):
+        return min(dimension.values), max(dimension.values)
+    return dimension.low, dimension.high
 
 
 def to_toml(study: StudyFile) -> str:
@@ -323,7 +331,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     # a JSON string is a TOML basic string but for one character, and numbers and booleans are spelled alike
-    return json.dumps(value).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -60,15 +60,11 @@ class Study:
         storage = JournalStorage(JournalFileBackend(str(folder.journal)))
         existing = storage.get_all_studies()
         done = len(storage.get_all_trials(existing[0]._study_id, deepcopy=False)) if existing else 0
-        self._study = optuna.create_study(
-            study_name=file.name,
-            storage=storage,
-            # another seed after a restart: the same one would suggest the first trials again
-            sampler=make_sampler(file, file.option("study", "seed") + done),
-            pruner=make_pruner(file),
-            direction="maximize",
-            load_if_exists=True,
-        )
+        # another seed after a restart: the same one would suggest the first trials again
+        sampler, pruner = make_sampler(file, file.option("study", "seed") + done), make_pruner(file)
+        if not existing:
+            optuna.create_study(study_name=file.name, storage=storage, direction="maximize")
+        self._study = optuna.load_study(study_name=file.name, storage=storage, sampler=sampler, pruner=pruner)
         if not done:
             for topography in file.topographies:
                 self._enqueue(topography)

@@ -6,21 +6,25 @@ Rank 0 runs in the trial's own process; ranks 1 … n-1 are actors in the other 
 import os
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import tune
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
-from topotune.training.distributed import free_port, process_group
-from topotune.training.fit import EpochMetrics, Report, TrainingDiverged, TrialResult, TrialStopped, fit, pick_device
+from topotune.files import write_text
 
+# torch and ray.tune are imported where they are used: a gang's processes start, and import them, side by side
+if TYPE_CHECKING:
+    from topotune.training.fit import EpochMetrics, Report, TrialResult
+
+ERROR = "error.txt"  # in a trial's folder: what its process raised
 GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
 LEAVE = 1.5  # seconds that the others have to end after rank 0; Tune waits 2 s for all of it
 
@@ -30,27 +34,40 @@ def trainable(job: dict[str, Any]) -> None:
 
     job: config (a TrialConfig as a dict), out, data (paths), suggested_at (Unix time).
     """
-    config = TrialConfig.from_dict(job["config"])
+    keep_to_own_gpus()
+    config, out, data = TrialConfig.from_dict(job["config"]), Path(job["out"]), job["data"]
+    if config.workers > 1:
+        _rank_actors(_own_group(config))
+    from ray import tune
 
-    def report(metrics: EpochMetrics) -> None:
+    from topotune.training.fit import TrainingDiverged
+
+    def report(metrics: "EpochMetrics") -> None:
         row = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
         # the time from the suggestion to the first step; only the first epoch's means anything
         row["start_seconds"] = time.time() - metrics.seconds - job["suggested_at"]
         tune.report(row)
 
-    data = Path(job["data"]) if job["data"] else None
     try:
-        train_on_cluster(config, Path(job["out"]), data, report)
+        train_on_cluster(config, out, Path(data) if data else None, report)
     except TrainingDiverged as error:
         tune.report({"failed": str(error)})
     except InputError as error:
         tune.report({"failed": str(error), "input_error": True})
+    except Exception:  # Tune tries again; when it gives up, this says why
+        write_text(out / ERROR, traceback.format_exc())
+        raise
     finally:
         _forget_gpu_memory()
 
 
-def train_on_cluster(config: TrialConfig, out: Path, data: Path | None, report: Report | None = None) -> TrialResult:
+def train_on_cluster(
+    config: TrialConfig, out: Path, data: Path | None, report: "Report | None" = None
+) -> "TrialResult":
     """``fit`` from within a Ray task or actor that stands in the first bundle of its placement group."""
+    from topotune.training.distributed import free_port, process_group
+    from topotune.training.fit import fit, pick_device
+
     if config.workers == 1:
         return fit(config, out, data, report=report)
     address = f"tcp://{ray.util.get_node_ip_address()}:{free_port()}"
@@ -65,7 +82,14 @@ def train_on_cluster(config: TrialConfig, out: Path, data: Path | None, report: 
 class _Rank:
     """One further rank of a gang."""
 
+    def __init__(self) -> None:
+        from topotune.training import fit  # noqa: F401 (while the other ranks do the same)
+
     def fit(self, rank: int, address: str, config: dict[str, Any], out: str, data: str | None) -> None:
+        from topotune.training.distributed import process_group
+        from topotune.training.fit import TrialStopped, fit, pick_device
+
+        keep_to_own_gpus()
         own = TrialConfig.from_dict(config)
         try:
             with process_group(rank, own.workers, address, pick_device(own.device)):
@@ -79,9 +103,7 @@ class _Rank:
 @contextmanager
 def _other_ranks(config: TrialConfig, address: str, out: Path, data: Path | None) -> Iterator[None]:
     """Ranks 1 … n-1 at work; when one dies this process does not wait for it in a collective."""
-    group = ray.util.get_current_placement_group()
-    assert group is not None
-    assert group.bundle_count == config.workers
+    group = _own_group(config)
     actors = _rank_actors(group)
     settings, data_path = config.to_dict(), str(data) if data else None
     futures = [
@@ -98,6 +120,13 @@ def _other_ranks(config: TrialConfig, address: str, out: Path, data: Path | None
         if hanging or any(isinstance(_error(future), ray.exceptions.RayActorError) for future in futures):
             for actor in _gangs.pop(group.id):
                 ray.kill(actor)
+
+
+def _own_group(config: TrialConfig) -> PlacementGroup:
+    group = ray.util.get_current_placement_group()
+    assert group is not None
+    assert group.bundle_count == config.workers
+    return group
 
 
 _gangs: dict[Any, list[Any]] = {}  # placement group -> its rank actors, kept for the next trial of this process
@@ -137,6 +166,12 @@ def _watch(futures: list[Any], over: threading.Event) -> None:
             if (error := _error(future)) and not over.wait(GRACE):
                 print(f"a rank failed and rank 0 did not notice within {GRACE:g} s: {error}", flush=True)
                 os._exit(1)
+
+
+def keep_to_own_gpus() -> None:
+    """A task that asked for no GPU sees none: Ray hides the others' GPUs only from those that asked for one."""
+    if not ray.get_gpu_ids():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def _forget_gpu_memory() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from topotune.errors import InputError
+from topotune.errors import InputError, StageError
 from topotune.files import Row, read_csv, replace_folder, write_csv
 from topotune.folder import CHECKPOINT_FILES, CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder
 from topotune.followup import confirm, pruning
@@ -89,13 +89,20 @@ def _spread(
     done: int,
     keep: Callable[[Any, Any], str],
 ) -> None:
-    """Run the jobs on the cluster and keep each result as it comes; the errors are raised once all jobs are over."""
+    """Run the jobs on the cluster and keep each result as it comes.
+
+    Raises:
+        InputError: a job's input was wrong (data, a checkpoint).
+        StageError: jobs failed; raised once all the others are over.
+    """
     wanted = session.join_cluster()
     from topotune.search import runner
 
     failures: list[Exception] = []
     with Progress(stage, unit, done + len(jobs), done) as progress:
         for job, outcome in runner.spread(function, jobs, wanted, progress.started):
+            if isinstance(outcome, InputError):
+                raise outcome
             if isinstance(outcome, Exception):
                 failures.append(outcome)
                 progress.ended("failed", f"{stage}: failed: {str(outcome).splitlines()[-1]}")
@@ -103,7 +110,10 @@ def _spread(
                 progress.ended("done", keep(job, outcome))
         progress.say(progress.summary())
     if failures:
-        raise failures[0]
+        reason = str(failures[0]).strip().splitlines()[-1]
+        raise StageError(
+            f"{stage}: {len(failures)} of {len(jobs)} {unit} failed ({reason}); the same command tries again"
+        )
 
 
 def _keep_best_confirmed(folder: StudyFolder, rows: Sequence[Row]) -> None:

@@ -12,7 +12,7 @@ from topotune import provenance
 from topotune.config import TrialConfig
 from topotune.data.splits import load_split
 from topotune.folder import StudyFolder
-from topotune.search.space import Choices, StudyFile
+from topotune.search.space import StudyFile
 from topotune.search.study import Study
 from topotune.tracking import Tracker, shown
 
@@ -32,9 +32,14 @@ class Session:
 
     def __init__(self, file: StudyFile, folder: StudyFolder, site: Site) -> None:
         self.file, self.folder, self.site = file, folder, site
-        self._stack, self._joined = ExitStack(), False
+        self._stack, self._cluster, self._joined = ExitStack(), ExitStack(), False
 
     def __enter__(self) -> Self:
+        if not self.folder.study_file.exists():
+            # a study that cannot begin leaves nothing behind: its name would be bound to settings that do not work
+            self.folder.path.parent.mkdir(parents=True, exist_ok=True)
+            check_data(self.file, self.site)
+            self.join_cluster()
         self.study = Study(self.file, self.folder)
         self._stack.callback(self.study.close)
         self.tracker = Tracker(self.folder.path / "mlflow", self.site.mlflow, self.file.name, say)
@@ -47,6 +52,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.tracker.end("study", "FINISHED" if error is None else "KILLED")
+        self._cluster.close()  # first: once the lock is open, another driver may train the same trials
         self._stack.close()
 
     def join_cluster(self) -> Any:
@@ -54,7 +60,7 @@ class Session:
         from topotune.search import runner
 
         if not self._joined:
-            self._stack.enter_context(runner.cluster(self.site.address))
+            self._cluster.enter_context(runner.cluster(self.site.address))
             self._joined = True
         return runner.resources(self.file)
 
@@ -96,8 +102,6 @@ def _study_params(file: StudyFile) -> dict[str, Any]:
 
 def check_data(file: StudyFile, site: Site) -> str:
     """Read the training data here once, so that a damaged file is found before anything starts; its checksum."""
-    dimension = file.dimensions.get("dataset")
-    names = dimension.values if isinstance(dimension, Choices) else (file.constants.get("dataset", "digits"),)
-    checksums = [load_split(name, "train", site.data, site.download).checksum for name in names]
+    checksums = [load_split(name, "train", site.data, site.download).checksum for name in file.datasets]
     load_split.cache_clear()
     return ", ".join(checksums)

@@ -1,0 +1,208 @@
+"""The channel-similarity loss against its formula, written out in loops (Poli, Dupoux & Riad 2022, equations 1, 2)."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from topotune.errors import InputError
+from topotune.losses.channel import channel_loss
+from topotune.topography.positions import positions
+from topotune.topography.targets import target_similarity
+
+
+def _by_formula(activations: Tensor, target: Tensor) -> float:
+    """2 / (C(C−1)) · Σ_{i<j} (S_ij − T_ij)², averaged over the batch, in Python's own numbers."""
+    samples = [[[float(x) for x in channel.flatten()] for channel in sample] for sample in activations]
+    aims = target.tolist()
+    total = 0.0
+    for sample in samples:
+        channels = len(sample)
+        pairs = 0.0
+        for i in range(channels):
+            for j in range(i + 1, channels):
+                dot = math.fsum(a * b for a, b in zip(sample[i], sample[j], strict=True))
+                norms = math.sqrt(math.fsum(a * a for a in sample[i])) * math.sqrt(math.fsum(b * b for b in sample[j]))
+                pairs += (dot / max(norms, 1e-8) - aims[i][j]) ** 2
+        total += 2 / (channels * (channels - 1)) * pairs
+    return total / len(samples)
+
+
+def _target(channels: int, name: str = "grid2d") -> Tensor:
+    return target_similarity(positions(name, channels))
+
+
+def _draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+shapes = st.tuples(st.integers(1, 4), st.integers(2, 9), st.lists(st.integers(1, 4), max_size=3))
+
+
+@settings(deadline=None, max_examples=60)
+@given(shapes, st.integers(0, 10**6), st.sampled_from(["grid2d", "sphere", "nested2d"]))
+def test_formula(shape: tuple[int, int, list[int]], seed: int, name: str) -> None:
+    samples, channels, spatial = shape
+    y, target = _draw(samples, channels, *spatial, seed=seed), _target(channels, name)
+    expected = _by_formula(y, target)
+    assert channel_loss(y, target).item() == pytest.approx(expected, rel=1e-12)
+    single = channel_loss(y.float(), target)
+    assert single.dtype == torch.float32
+    assert single.item() == pytest.approx(_by_formula(y.float(), target), rel=1e-6)
+
+
+def test_by_hand() -> None:
+    """Two channels with cosine 3/5 and target 1/2: (0.6 − 0.5)² = 0.01."""
+    y = torch.tensor([[[1.0, 0.0], [3.0, 4.0]]], dtype=torch.float64)
+    target = torch.tensor([[1.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
+    assert channel_loss(y, target).item() == pytest.approx(0.01, rel=1e-12)
+    # a second sample with cosine −1: (−1 − 0.5)² = 2.25; the mean of both
+    both = torch.cat([y, torch.tensor([[[1.0, 1.0], [-2.0, -2.0]]], dtype=torch.float64)])
+    assert channel_loss(both, target).item() == pytest.approx(1.13, rel=1e-12)
+
+
+@pytest.mark.parametrize("spatial", [(5, 3), (8, 8)])
+def test_large_layer(spatial: tuple[int, int]) -> None:
+    y, target = _draw(2, 40, *spatial), _target(40, "nested3d")
+    assert channel_loss(y, target).item() == pytest.approx(_by_formula(y, target), rel=1e-12)
+    assert channel_loss(y.float(), target).item() == pytest.approx(_by_formula(y.float(), target), rel=1e-6)
+
+
+# more positions than channels, and fewer: the two are computed by different formulas
+WIDE, NARROW = (3, 4), (2, 1)
+
+
+@pytest.mark.parametrize("spatial", [WIDE, NARROW])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_perfect_similarity_costs_nothing(spatial: tuple[int, int], dtype: torch.dtype, tolerance: float) -> None:
+    y = (_draw(3, 1, *spatial).expand(3, 6, *spatial) * torch.arange(1, 7).view(1, 6, 1, 1)).to(dtype)
+    assert channel_loss(y, torch.ones(6, 6)).item() == pytest.approx(0, abs=tolerance)
+
+
+def test_the_diagonal_of_the_target_is_not_read() -> None:
+    y, target = _draw(2, 5, 3, 3), _target(5)
+    assert channel_loss(y, target.clone().fill_diagonal_(17.0)).item() == channel_loss(y, target).item()
+
+
+@pytest.mark.parametrize("spatial", [WIDE, NARROW])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zero_channels_are_dissimilar_and_harmless(spatial: tuple[int, int], dtype: torch.dtype) -> None:
+    y, target = _draw(2, 4, *spatial, dtype=dtype), _target(4)
+    y[0, 1], y[1] = 0, 0  # one channel of the first sample, all of the second
+    y.requires_grad_()
+    loss = channel_loss(y, target)
+    assert loss.item() == pytest.approx(_by_formula(y.detach(), target), rel=1e-6)
+    loss.backward()
+    assert y.grad is not None
+    assert y.grad.isfinite().all()
+    assert (y.grad[1] == 0).all()
+    assert y.grad[0, 0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-20, 1e-30])
+def test_tiny_activations_give_finite_gradients(size: float) -> None:
+    y = (_draw(2, 4, 3, 3) * size).float().requires_grad_()
+    loss = channel_loss(y, _target(4))
+    assert loss.item() == pytest.approx(_by_formula(y.detach().double(), _target(4)), rel=1e-4)
+    loss.backward()
+    assert y.grad is not None
+    assert y.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-9, 1e-13, 1e-22, 1e-30])
+def test_tiny_activations_of_few_pixels_are_similar_by_their_angles_alone(size: float) -> None:
+    """Where there are fewer positions than channels the product of two small norms is not clamped."""
+    y = (_draw(2, 4, *NARROW) * size).float().requires_grad_()
+    loss = channel_loss(y, _target(4))
+    if size > 1e-12:  # less counts as zero
+        assert loss.item() == pytest.approx(_by_formula(y.detach().double() / size, _target(4)), rel=1e-5)
+    assert 0 <= loss < 1
+    loss.backward()
+    assert y.grad is not None
+    assert y.grad.isfinite().all()
+
+
+def test_a_single_channel_has_no_pair() -> None:
+    y = _draw(3, 1, 4, 4).requires_grad_()
+    loss = channel_loss(y, torch.ones(1, 1))
+    assert loss.item() == 0
+    loss.backward()
+    assert y.grad is not None
+    assert (y.grad == 0).all()
+
+
+def test_without_spatial_positions_the_similarity_is_that_of_signs() -> None:
+    y = torch.tensor([[2.0, -3.0, 0.5]], dtype=torch.float64)
+    target = torch.tensor([[1, 0.1, 0.2], [0.1, 1, 0.3], [0.2, 0.3, 1]], dtype=torch.float64)
+    # S = −1, 1, −1 against 0.1, 0.2, 0.3
+    assert channel_loss(y, target).item() == pytest.approx((1.1**2 + 0.8**2 + 1.3**2) / 3, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    y, target = _draw(2, 6, 4, 4, dtype=dtype), _target(6)
+    loss = channel_loss(y, target)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(_by_formula(y, target), rel=1e-6)
+
+
+def test_autocast_does_not_reach_in() -> None:
+    y, target = _draw(2, 6, 4, 4, dtype=torch.float32), _target(6)
+    expected = channel_loss(y, target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (y[0].flatten(1) @ y[0].flatten(1).T).dtype == torch.bfloat16  # autocast is at work
+        inside = channel_loss(y, target)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, expected)
+
+
+@pytest.mark.parametrize("spatial", [WIDE, NARROW, ()])
+def test_gradient(spatial: tuple[int, ...]) -> None:
+    y = _draw(2, 5, *spatial, seed=4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: channel_loss(x, _target(5)), (y,))
+
+
+def test_gradient_points_down() -> None:
+    y, target = _draw(4, 8, 3, 2, seed=5).requires_grad_(), _target(8)
+    before = channel_loss(y, target)
+    (slope,) = torch.autograd.grad(before, y)
+    after = channel_loss(y - 0.1 * slope, target)
+    assert after < before
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(2, 12), st.integers(0, 1000))
+def test_channels_and_their_places_may_be_renumbered_together(channels: int, seed: int) -> None:
+    y, target = _draw(2, channels, 3, seed=seed), _target(channels, "circle")
+    order = torch.randperm(channels, generator=torch.Generator().manual_seed(seed))
+    found = channel_loss(y[:, order], target[order][:, order])
+    assert found.item() == pytest.approx(channel_loss(y, target).item(), rel=1e-12)
+
+
+def test_the_size_of_a_channel_does_not_matter() -> None:
+    y, target = _draw(2, 5, 4, 4), _target(5)
+    sizes = torch.tensor([0.01, 1.0, 7.0, 1e3, 0.5], dtype=torch.float64).view(1, 5, 1, 1)
+    assert channel_loss(y * sizes, target).item() == pytest.approx(channel_loss(y, target).item(), rel=1e-12)
+    # its sign does
+    assert channel_loss(y * sizes * torch.tensor([-1, 1, 1, 1, 1]).view(1, 5, 1, 1), target).item() != pytest.approx(
+        channel_loss(y, target).item(), rel=1e-3
+    )
+
+
+def test_memory_layout_does_not_matter() -> None:
+    y, target = _draw(2, 6, 4, 4), _target(6)
+    turned = y.to(memory_format=torch.channels_last)
+    assert channel_loss(turned, target).item() == pytest.approx(channel_loss(y, target).item(), rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("shape", "target"), [((2, 3, 4), (4, 4)), ((2, 3, 4), (3, 4)), ((2, 3, 4), (3,)), ((3,), (3, 3))]
+)
+def test_wrong_shapes_are_named(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="does not fit activations") as error:
+        channel_loss(torch.zeros(shape), torch.zeros(target))
+    assert str(target) in str(error.value)
+    assert str(shape) in str(error.value)

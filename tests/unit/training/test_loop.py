@@ -1,0 +1,147 @@
+"""One epoch and one evaluation, against the same worked out without them."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from topotune.data.batches import Batch
+from topotune.losses.channel import channel_loss
+from topotune.training.loop import Precision, Topography, evaluate, losses, train_epoch
+
+CPU = Precision(torch.device("cpu"), bfloat16=False)
+
+
+def _model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 3),
+    )  # fmt: skip
+
+
+def _batches(*sizes: int) -> list[Batch]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        Batch(torch.randn(n, 1, 6, 6, generator=generator), torch.randint(3, (n,), generator=generator), 1.0)
+        for n in sizes
+    ]
+
+
+def _topography(model: nn.Sequential, *, weight: float = 0.5, mean: bool = False) -> Topography:
+    targets = [torch.eye(4) * 0.5 + 0.5, torch.full((6, 6), 0.25)]
+    return Topography([model[0], model[2]], targets, channel_loss, weight, mean)
+
+
+def _by_hand(model: nn.Sequential, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The two layers' losses, without hooks."""
+    first = model[0](images)
+    second = model[2](first.relu())
+    return channel_loss(first, torch.eye(4) * 0.5 + 0.5), channel_loss(second, torch.full((6, 6), 0.25))
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_layers_are_summed_or_averaged(mean: bool) -> None:
+    """The paper's mean over L layers is the code's sum divided by L: λ of the one is λ · L of the other."""
+    model, (batch,) = _model(), _batches(5)
+    task, topographic = losses(model, batch, _topography(model, mean=mean), CPU)
+    first, second = _by_hand(model, batch.images)
+    assert topographic.item() == pytest.approx((first + second).item() / (2 if mean else 1), rel=1e-6)
+    assert task.item() == pytest.approx(F.cross_entropy(model(batch.images), batch.labels).item(), rel=1e-6)
+
+
+def test_outputs_must_match_the_layers() -> None:
+    model = _model()
+    with pytest.raises(ValueError, match="zip"):
+        _topography(model)([torch.zeros(2, 4, 3, 3)])
+
+
+def test_without_a_topography_its_loss_is_zero() -> None:
+    (batch,) = _batches(5)
+    task, topographic = losses(_model(), batch, None, CPU)
+    assert topographic.item() == 0
+    assert task > 0
+
+
+def test_an_epoch_is_sgd_on_task_plus_weight_times_topography() -> None:
+    batches, rates = _batches(6, 4), [0.2, 0.05]
+    model, twin = _model(), _model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=99, momentum=0.9, weight_decay=0.01)
+    task, topographic = train_epoch(model, batches, optimizer, _topography(model), CPU, rates)
+
+    speed = [torch.zeros_like(parameter) for parameter in twin.parameters()]
+    task_sum = topographic_sum = 0.0
+    for batch, rate in zip(batches, rates, strict=True):
+        loss = F.cross_entropy(twin(batch.images), batch.labels)
+        extra = sum(_by_hand(twin, batch.images))
+        grads = torch.autograd.grad(loss + 0.5 * extra, list(twin.parameters()))
+        with torch.no_grad():
+            for parameter, grad, v in zip(twin.parameters(), grads, speed, strict=True):
+                v.mul_(0.9).add_(grad + 0.01 * parameter)
+                parameter.sub_(rate * v)
+        task_sum += loss.item() * len(batch.labels)
+        topographic_sum += float(extra) * len(batch.labels)
+    for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+    assert task == pytest.approx(task_sum / 10, rel=1e-5)
+    assert topographic == pytest.approx(topographic_sum / 10, rel=1e-5)
+
+
+def test_rates_and_batches_must_be_as_many() -> None:
+    model = _model()
+    with pytest.raises(ValueError, match="zip"):
+        train_epoch(model, _batches(4, 4), torch.optim.SGD(model.parameters(), lr=1), None, CPU, [0.1])
+
+
+def test_a_share_scales_the_gradient_and_not_what_is_reported() -> None:
+    (batch,) = _batches(6)
+    results = []
+    for share in (1.0, 0.5):
+        model = _model()
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        optimizer = torch.optim.SGD(model.parameters(), lr=1)
+        told = train_epoch(model, [Batch(batch.images, batch.labels, share)], optimizer, _topography(model), CPU, [0.1])
+        steps = [old - new for old, new in zip(before, model.parameters(), strict=True)]
+        results.append((told, steps))
+    assert results[0][0] == results[1][0]
+    for whole, half in zip(results[0][1], results[1][1], strict=True):
+        torch.testing.assert_close(half, whole / 2, rtol=1e-4, atol=1e-7)
+
+
+def test_evaluation_by_hand() -> None:
+    """A model that puts out its input: three of four are right; cross-entropy log(1 + 2e⁻¹) or with a 1 more."""
+    model = nn.Flatten()
+    right = torch.eye(3).view(3, 3, 1, 1)
+    batches = [Batch(right, torch.tensor([0, 1, 2]), 1.0), Batch(right[:1], torch.tensor([1]), 1.0)]
+    accuracy, loss = evaluate(model, batches, CPU)
+    assert accuracy == 0.75
+    base = torch.tensor(1 + 2 * torch.e**-1).log().item()
+    assert loss == pytest.approx((3 * base + base + 1) / 4, rel=1e-6)
+    assert not model.training
+
+
+def test_evaluation_leaves_no_gradient_and_no_statistics() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    evaluate(model, _batches(5, 3), CPU)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("run", ["train", "evaluate"])
+def test_bfloat16_runs_the_forward_pass_only(run: str) -> None:
+    model, seen = _model(), list[torch.dtype]()
+    model[2].register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    half = Precision(torch.device("cpu"), bfloat16=True)
+    runs: dict[str, Callable[[], object]] = {
+        "train": lambda: train_epoch(
+            model, _batches(4), torch.optim.SGD(model.parameters(), lr=1), _topography(model), half, [0.1]
+        ),
+        "evaluate": lambda: evaluate(model, _batches(4), half),
+    }
+    runs[run]()
+    assert seen == [torch.bfloat16]
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert half.images(torch.zeros(2, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
