@@ -30,7 +30,7 @@ _STATES = {
     TrialState.RUNNING: "running",
 }
 METRICS = "metrics.csv"
-FIRST = "first"  # the user attribute of the first trial of a topography
+FIRST = "first"  # the user attribute that the first trial of each topography has
 RECORD = "record"  # the user attribute that holds what Optuna itself has no place for
 
 
@@ -65,9 +65,7 @@ class Study:
         if not existing:
             optuna.create_study(study_name=file.name, storage=storage, direction="maximize")
         self._study = optuna.load_study(study_name=file.name, storage=storage, sampler=sampler, pruner=pruner)
-        if not done:
-            for topography in file.topographies:
-                self._enqueue(topography)
+        self._enqueue_first_trials()
         self._running: dict[int, optuna.Trial] = {}
         self._reported: dict[int, set[int]] = {}  # number -> epochs
         self._left = self._trials(TrialState.RUNNING)
@@ -149,10 +147,14 @@ class Study:
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states)
 
-    def _enqueue(self, topography: str) -> None:
+    def _enqueue_first_trials(self) -> None:
         """Every topography, the control too, is tried at least once, with otherwise suggested settings."""
-        if isinstance(self.file.dimensions.get("topography"), Choices):
-            self._study.enqueue_trial({"topography": topography}, user_attrs={FIRST: True})
+        if "topography" not in self.file.dimensions:
+            return
+        there = {trial.user_attrs.get(FIRST) for trial in self._study.get_trials(deepcopy=False)}
+        for topography in self.file.topographies:
+            if topography not in there:  # a driver may have been killed between two of them
+                self._study.enqueue_trial({"topography": topography}, user_attrs={FIRST: topography})
 
 
 _FIRST = ("id", "state", "config_hash", "topography", "weight")
