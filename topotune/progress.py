@@ -41,11 +41,13 @@ class Progress:
         self.running += 1
 
     def ended(self, how: str, text: str) -> None:
-        """One has ended; ``text`` says what came of it."""
+        """One has ended; ``text`` says what came of it. A failure stays on the screen."""
         self.running = max(self.running - 1, 0)
         self.counts[how] = self.counts.get(how, 0) + 1
         if not self._console.is_terminal:
             self._console.print(Text(f"{text}   [{self.summary()}]"))
+        elif how == "failed":
+            self.say(text)
 
     def say(self, text: str) -> None:
         """A line that stays."""

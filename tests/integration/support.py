@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,14 @@ def snapshot(folder: Path) -> dict[str, str]:
     """Every file of a folder with the SHA-256 of its content."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def same_weights(one: Any, other: Any) -> bool:
+    """Whether two networks are equal to the last bit."""
+    import torch
+
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def optuna_study(journal: Path) -> optuna.Study:
@@ -178,10 +187,12 @@ def free_port() -> int:
 
 def tracked(store: str, experiment: str) -> tuple[Any, list[Any]]:
     """MLflow's client, and all runs of one experiment."""
-    from mlflow.tracking import MlflowClient
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, on its first use of a store
+        from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=store)
-    found = client.get_experiment_by_name(experiment)
+        client = MlflowClient(tracking_uri=store)
+        found = client.get_experiment_by_name(experiment)
     assert found is not None, f"no experiment {experiment!r} in {store}"
     return client, list(client.search_runs([found.experiment_id], max_results=1000))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -78,11 +79,17 @@ class StudySearcher(Searcher):
         for watcher in self._watchers:
             watcher.trial_ended(asked, state, record)
 
+    def restarted(self, trial_id: str) -> None:
+        """Tune starts a trial again whose process died; it goes on from its last checkpoint."""
+        if asked := self._asked.get(trial_id):
+            for watcher in self._watchers:
+                watcher.trial_restarted(asked, self._why(asked))
+
     def _why(self, asked: Asked) -> str:
-        """Why Tune gave a trial up: the last line of what it raised."""
+        """Why a trial's process failed: the last line of what it raised."""
         path = self.study.folder.trial(asked.number) / ERROR
         if not path.exists():
-            return "its process died again and again"
+            return "its process died"
         return path.read_text(encoding="utf-8").strip().splitlines()[-1]
 
     def save(self, checkpoint_path: str) -> None:
@@ -98,6 +105,16 @@ class StudySearcher(Searcher):
         """Raise what was wrong with the input of a trial, if anything was: it would be wrong for every other too."""
         if self.input_error:
             raise InputError(self.input_error)
+
+
+class RestartCallback(Callback):
+    """Tells of trials that start again."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._searcher.restarted(trial.trial_id)
 
 
 class StudyScheduler(FIFOScheduler):

@@ -18,12 +18,13 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray.tune.logger import JsonLoggerCallback
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from topotune.errors import InputError, StageError
-from topotune.search.adapter import StudyScheduler, StudySearcher
+from topotune.search.adapter import RestartCallback, StudyScheduler, StudySearcher
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
 from topotune.search.trial import keep_to_own_gpus, trainable
@@ -72,10 +73,14 @@ def cluster(address: str | None) -> Iterator[None]:
         InputError: no cluster answers at that address.
     """
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if where == "local" else {}
-    _knock(where)
+    own = where == "local"
+    if own:
+        _stay_on_loopback()
+    else:
+        _knock(where)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial that fails is told of in one line
     try:
-        ray.init(where, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **own)
+        ray.init(where, include_dashboard=False if own else None, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(f"no Ray cluster at {where!r}: {str(error).splitlines()[0]}") from None
     try:
@@ -95,6 +100,12 @@ def _knock(where: str) -> None:
         raise InputError(
             f"no Ray cluster at {where!r}: {error}; give the head's address (HOST:6379), or none to start one here"
         ) from None
+
+
+def _stay_on_loopback() -> None:
+    """Ray's processes listen on all interfaces, unless the system is one where it supports no clusters: say so."""
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for the processes to come
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def resources(file: StudyFile) -> Resources:
@@ -137,7 +148,8 @@ def search(study: Study, data: Path | None, wanted: Resources, watchers: Sequenc
             storage_path=str(study.folder.path),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
-            callbacks=[JsonLoggerCallback()],  # Tune reads its own result.json at the end
+            # Tune reads its own result.json at the end
+            callbacks=[JsonLoggerCallback(), RestartCallback(searcher)],
         ),
     )
     try:

@@ -65,12 +65,12 @@ def train_on_cluster(
     config: TrialConfig, out: Path, data: Path | None, report: "Report | None" = None
 ) -> "TrialResult":
     """``fit`` from within a Ray task or actor that stands in the first bundle of its placement group."""
-    from topotune.training.distributed import free_port, process_group
+    from topotune.training.distributed import free_address, process_group
     from topotune.training.fit import fit, pick_device
 
     if config.workers == 1:
         return fit(config, out, data, report=report)
-    address = f"tcp://{ray.util.get_node_ip_address()}:{free_port()}"
+    address = free_address(ray.util.get_node_ip_address())
     with (
         _other_ranks(config, address, out, data),
         process_group(0, config.workers, address, pick_device(config.device)),

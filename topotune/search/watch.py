@@ -1,12 +1,12 @@
 """What the driver tells those who look on (progress, tracking) while a search runs."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from topotune.search.study import Asked
 
 
-class Watcher(Protocol):
-    """Called in the driver; must return at once."""
+class Watcher:
+    """Called in the driver; must return at once. A subclass overrides what it wants to know."""
 
     def trial_started(self, asked: Asked) -> None:
         """A trial was handed to the cluster."""
@@ -14,5 +14,8 @@ class Watcher(Protocol):
     def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
         """A trial reported an epoch that is news."""
 
+    def trial_restarted(self, asked: Asked, why: str) -> None:
+        """A trial's process died, and the trial goes on from its last checkpoint in another one."""
+
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
-        """A trial is ``complete``, ``pruned`` or ``failed``."""
+        """A trial is ``complete``, ``pruned`` or ``failed``; ``record`` is its row of trials.csv."""

@@ -7,6 +7,7 @@ from topotune.files import replace_folder
 from topotune.folder import CHECKPOINT_FILES
 from topotune.progress import Progress
 from topotune.search.study import Asked, Study
+from topotune.search.watch import Watcher
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import summarise
 
@@ -34,7 +35,7 @@ def search(session: Session) -> None:
     summarise(session, data_checksum=checksum)
 
 
-class _Shown:
+class _Shown(Watcher):
     """Progress of a search."""
 
     def __init__(self, progress: Progress) -> None:
@@ -43,8 +44,8 @@ class _Shown:
     def trial_started(self, asked: Asked) -> None:
         self._progress.started()
 
-    def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
-        pass
+    def trial_restarted(self, asked: Asked, why: str) -> None:
+        self._progress.say(f"trial {asked.number} {label(asked.config)}: {why}; it goes on from its last checkpoint")
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
         value = record["validation_accuracy"]
@@ -54,11 +55,9 @@ class _Shown:
         what = f"{value:.4f} after {record['epochs']} epochs" if value is not None else ""
         why = f": {record['reason']}" if record["reason"] else ""
         self._progress.ended(state, f"trial {asked.number} {label(asked.config)}: {state} {what}{why}")
-        if why:
-            self._progress.say(f"trial {asked.number} {label(asked.config)} failed{why}")
 
 
-class _Logged:
+class _Logged(Watcher):
     """A search, as MLflow is told of it."""
 
     def __init__(self, session: Session) -> None:
@@ -82,17 +81,11 @@ class _Logged:
 _METRICS = ("task_loss", "topographic_loss", "validation_accuracy", "validation_loss", "learning_rate", "seconds")
 
 
-class _Listed:
+class _Listed(Watcher):
     """trials.csv, kept up to date while trials end, but not written anew more than once in some seconds."""
 
     def __init__(self, study: Study) -> None:
         self._study, self._written = study, 0.0
-
-    def trial_started(self, asked: Asked) -> None:
-        pass
-
-    def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
-        pass
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
         if time.monotonic() - self._written > 5:

@@ -7,7 +7,6 @@ metrics.csv          one row an epoch
 result.json          written once the run is finished
 """
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +101,8 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # noqa: BLE001 (a damaged file makes torch raise nearly anything)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
             f"{path} cannot be read ({reason}); delete {path.parent} to train this trial from its start"
         ) from None

@@ -1,5 +1,7 @@
 """The ranks of one trial: torch.distributed, or nothing at all when there is one rank."""
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
+LOOPBACK = "127.0.0.1"
 TIMEOUT = timedelta(minutes=10)  # for a collective whose peer hangs; a peer that dies ends it at once
 
 
@@ -28,12 +31,20 @@ def world_size() -> int:
 
 @contextmanager
 def process_group(rank: int, world_size: int, address: str, device: torch.device) -> Iterator[None]:
-    """Within it, ``world_size`` processes are one gang; ``address`` is ``tcp://host:port`` of rank 0.
+    """Within it, ``world_size`` processes are one gang; ``address`` is ``host:port`` of rank 0.
 
     gloo between CPUs, nccl between GPUs.
     """
+    host, _, port = address.rpartition(":")
+    if host == LOOPBACK:  # gloo would listen on the interface that the host's name stands for
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_interface())
+    # rank 0 meets the others on the named interface only; by itself torch's store listens on all of them
+    listening = socket.create_server((host, int(port))).detach() if rank == 0 else None
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        host, int(port), world_size, rank == 0, TIMEOUT, master_listen_fd=listening
+    )
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=address, rank=rank, world_size=world_size, timeout=TIMEOUT)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
     try:
         yield
     finally:
@@ -45,18 +56,18 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
 
     The first process to fail ends the others, and its error is raised here.
     """
-    address = f"tcp://127.0.0.1:{free_port()}"
+    address = free_address(LOOPBACK)
     start_processes(function, args=(address, *arguments), nprocs=workers, start_method="spawn")  # type: ignore[no-untyped-call]
 
 
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    import socket
+def free_address(host: str) -> str:
+    """``host:port`` with a TCP port of this machine that was free a moment ago."""
+    with socket.create_server((host, 0)) as probe:
+        return f"{host}:{probe.getsockname()[1]}"
 
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
+
+def _loopback_interface() -> str:
+    return next(name for _index, name in socket.if_nameindex() if name.startswith("lo"))
 
 
 def parallel(model: nn.Module, device: torch.device) -> nn.Module:

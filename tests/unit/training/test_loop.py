@@ -75,14 +75,14 @@ def test_an_epoch_is_sgd_on_task_plus_weight_times_topography() -> None:
     task_sum = topographic_sum = 0.0
     for batch, rate in zip(batches, rates, strict=True):
         loss = F.cross_entropy(twin(batch.images), batch.labels)
-        extra = sum(_by_hand(twin, batch.images))
+        extra = torch.stack(_by_hand(twin, batch.images)).sum()
         grads = torch.autograd.grad(loss + 0.5 * extra, list(twin.parameters()))
         with torch.no_grad():
             for parameter, grad, v in zip(twin.parameters(), grads, speed, strict=True):
                 v.mul_(0.9).add_(grad + 0.01 * parameter)
                 parameter.sub_(rate * v)
         task_sum += loss.item() * len(batch.labels)
-        topographic_sum += float(extra) * len(batch.labels)
+        topographic_sum += extra.item() * len(batch.labels)
     for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
     assert task == pytest.approx(task_sum / 10, rel=1e-5)
