@@ -268,7 +268,7 @@ def download(uri: str, store: str | None) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(download_artifacts(artifact_uri=uri, tracking_uri=store))
+        return Path(download_artifacts(artifact_uri=uri, tracking_uri=store, registry_uri=store))
     except (MlflowException, OSError) as error:
         raise InputError(f"no checkpoint at {uri}: {_reason(error)}") from None
 

@@ -254,8 +254,9 @@ def _add_control(content: dict[str, Any]) -> None:
     for section in TRIAL_SECTIONS:
         table = content.get(section, {})
         value = table.get("topography", NONE)
-        if isinstance(value, dict) and isinstance(value.get("choices"), list) and NONE not in value["choices"]:
-            table["topography"] = value | {"choices": [NONE, *value["choices"]]}
+        choices = value.get("choices") if isinstance(value, dict) else None
+        if isinstance(choices, list) and choices and NONE not in choices:
+            table["topography"] = value | {"choices": [NONE, *choices]}
         elif isinstance(value, str) and value != NONE:
             table["topography"] = {"choices": [NONE, value]}
 

@@ -11,6 +11,7 @@ from topotune.followup import confirm, pruning
 from topotune.progress import Progress
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import summarise
+from topotune.training.checkpoint import load_config
 
 
 def confirm_best(session: Session) -> None:
@@ -30,6 +31,7 @@ def confirm_best(session: Session) -> None:
     done = {row["config_hash"] for row in rows}
     todo = [job for job in wanted_jobs if job.config.hash not in done]
     if not todo:
+        _keep_best_confirmed(folder, rows)
         say(f"confirm: nothing to do, {len(rows)} models are there")
         return
     check_data(session.file, session.site)
@@ -123,7 +125,8 @@ def _keep_best_confirmed(folder: StudyFolder, rows: Sequence[Row]) -> None:
         means.setdefault(row["topography"], []).append(row["validation_accuracy"])
     winner = max(means, key=lambda name: sum(means[name]) / len(means[name]))
     best = max((row for row in rows if row["topography"] == winner), key=lambda row: row["validation_accuracy"])
-    replace_folder(folder.path / best["checkpoint"], folder.best, CHECKPOINT_FILES)
+    if not folder.best.exists() or load_config(folder.best).hash != best["config_hash"]:
+        replace_folder(folder.path / best["checkpoint"], folder.best, CHECKPOINT_FILES)
 
 
 def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:

@@ -1,9 +1,10 @@
 """The search stage, and those who look on while it runs."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
-from topotune.files import replace_folder
+from topotune.files import Row, read_csv, replace_folder
 from topotune.folder import CHECKPOINT_FILES
 from topotune.progress import Progress
 from topotune.search.study import Asked, Study
@@ -18,28 +19,43 @@ def search(session: Session) -> None:
     budget = session.file.option("budget", "trials")
     ended = [row for row in study.rows() if row["state"] != "running"]
     if len(ended) >= budget:
-        say(f"search: nothing to do, {len(ended)} of {budget} trials have ended")
+        listed = [row["state"] for row in read_csv(session.folder.trials_table)]
+        if listed == [row["state"] for row in study.rows()]:
+            say(f"search: nothing to do, {len(ended)} of {budget} trials have ended")
+        else:  # a driver was killed between the last trial's end and the tables
+            _conclude(session, None)
         return
     checksum = check_data(session.file, session.site)
     wanted = session.join_cluster()
     from topotune.search import runner  # ray: seconds that a finished stage need not wait for
 
     with Progress("search", "trials", budget, len(ended)) as progress:
-        runner.search(study, session.site.data, wanted, [_Shown(progress), _Logged(session), _Listed(study)])
+        watchers = [_Shown(progress, ended), _Logged(session), _Listed(study)]
+        runner.search(study, session.site.data, wanted, watchers)
         progress.say(progress.summary())
-    rows = study.write_table()
-    complete = [row for row in rows if row["state"] == "complete"]
-    if complete:
-        best = max(complete, key=lambda row: row["validation_accuracy"])
+    _conclude(session, checksum)
+
+
+def _conclude(session: Session, checksum: str | None) -> None:
+    rows = session.study.write_table()
+    best = _best(rows)
+    if best:
         replace_folder(session.folder.trial(best["id"]), session.folder.best, CHECKPOINT_FILES)
     summarise(session, data_checksum=checksum)
+
+
+def _best(rows: Iterable[Row]) -> Row | None:
+    complete = [row for row in rows if row["state"] == "complete"]
+    return max(complete, key=lambda row: row["validation_accuracy"], default=None)
 
 
 class _Shown(Watcher):
     """Progress of a search."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._best = progress, -1.0
+    def __init__(self, progress: Progress, before: Iterable[Row]) -> None:
+        best = _best(before)
+        self._progress, self._best = progress, best["validation_accuracy"] if best else -1.0
+        progress.best = f"{self._best:.4f} (trial {best['id']})" if best else ""
 
     def trial_started(self, asked: Asked) -> None:
         self._progress.started()

@@ -1,5 +1,6 @@
 """The ranks of one trial: torch.distributed, or nothing at all when there is one rank."""
 
+import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
@@ -56,8 +57,22 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
 
     The first process to fail ends the others, and its error is raised here.
     """
-    address = free_address(LOOPBACK)
-    start_processes(function, args=(address, *arguments), nprocs=workers, start_method="spawn")  # type: ignore[no-untyped-call]
+    errors = multiprocessing.get_context("spawn").SimpleQueue()
+    every = (errors, function, free_address(LOOPBACK), *arguments)
+    try:
+        start_processes(_guarded, args=every, nprocs=workers, start_method="spawn")  # type: ignore[no-untyped-call]
+    except ProcessRaisedException as trace:
+        if errors.empty():
+            raise
+        raise errors.get() from trace
+
+
+def _guarded(rank: int, errors: Any, function: Callable[..., None], *arguments: Any) -> None:
+    try:
+        function(rank, *arguments)
+    except Exception as error:
+        errors.put(error)  # torch itself passes on the text only
+        raise
 
 
 def free_address(host: str) -> str:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pkgutil import resolve_name
@@ -279,5 +280,6 @@ def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: R
 def _fit_rank(
     rank: int, address: str, config: TrialConfig, out: Path, data: Path | None, report: Report | None
 ) -> None:
-    with distributed.process_group(rank, config.workers, address, pick_device(config.device)):
+    device = pick_device(config.device)
+    with suppress(TrialStopped), distributed.process_group(rank, config.workers, address, device):
         fit(config, out, data, report=report)
