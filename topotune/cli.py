@@ -156,9 +156,9 @@ def _print_epoch(metrics: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from topotune import stages
-
     with _new_session(options) as session:
+        from topotune import stages
+
         stages.search(session)
         stages.confirm_best(session)
         stages.prune(session)
@@ -167,33 +167,33 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
-    from topotune import stages
-
     with _new_session(options) as session:
+        from topotune import stages
+
         stages.search(session)
     print(f"trials:  {session.folder.trials_table}\nnext:    topotune confirm {session.folder.path}")
 
 
 def _confirm(options: argparse.Namespace) -> None:
-    from topotune import stages
-
     with _old_session(options) as session:
+        from topotune import stages
+
         stages.confirm_best(session)
     print(f"models:  {session.folder.confirm_table}\nnext:    topotune prune {session.folder.path}")
 
 
 def _prune(options: argparse.Namespace) -> None:
-    from topotune import stages
-
     with _old_session(options) as session:
+        from topotune import stages
+
         stages.prune(session)
     print(f"curves:  {session.folder.pruning_table}\nnext:    topotune report {session.folder.path}")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from topotune import stages
-
     with _old_session(options) as session:
+        from topotune import stages
+
         path = stages.report(session)
     print(f"report:  {path}")
 
@@ -237,7 +237,6 @@ def _new_session(options: argparse.Namespace) -> Any:
     """A session on a study file."""
     from topotune.folder import StudyFolder
     from topotune.search.space import load_study
-    from topotune.stages import Session
 
     studies = _studies_folder(options)
     file = load_study(options.target, _overrides(options))
@@ -248,18 +247,23 @@ def _new_session(options: argparse.Namespace) -> Any:
             name, number = f"{file.name}-{number}", number + 1
         options.fresh_name = name
         file = load_study(options.target, _overrides(options) | {"study.name": name})
-    return Session(file, StudyFolder(studies / name), _site(options, studies))
+    return _session(options, file, StudyFolder(studies / name))
 
 
 def _old_session(options: argparse.Namespace) -> Any:
     """A session on a study that was begun before."""
     from topotune.folder import open_study
     from topotune.search.space import load_study
-    from topotune.stages import Session
 
-    studies = _studies_folder(options)
-    folder = open_study(options.target, studies)
-    return Session(load_study(folder.study_file, _overrides(options)), folder, _site(options, folder.path.parent))
+    folder = open_study(options.target, _studies_folder(options))
+    return _session(options, load_study(folder.study_file, _overrides(options)), folder)
+
+
+def _session(options: argparse.Namespace, file: Any, folder: Any) -> Any:
+    data, store = _data(options), _store(options, folder.path.parent)
+    from topotune.stages import Session, Site  # torch: seconds that wrong input need not wait for
+
+    return Session(file, folder, Site(data, options.address, store, options.download))
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
@@ -267,12 +271,6 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 
     values = dict(map(parse_override, options.set))
     return values if options.workers is None else values | {"workers": options.workers}
-
-
-def _site(options: argparse.Namespace, studies: Path) -> Any:
-    from topotune.stages import Site
-
-    return Site(_data(options), options.address, _store(options, studies), options.download)
 
 
 def _data(options: argparse.Namespace) -> Path | None:

@@ -103,7 +103,7 @@ class _Sender:
         state = read_json(self._state_file) if self._state_file.exists() else {}
         self._offset: int = state.get("offset", 0)
         self._runs: dict[str, str] = state.get("runs", {})
-        self._sure = not state and self._offset == 0
+        self._before = outbox.stat().st_size  # up to here, an earlier sender may have come farther than it noted
         self._news, self._finishing = threading.Event(), threading.Event()
         self._client: Any = None
         self._experiment_id = ""
@@ -127,7 +127,7 @@ class _Sender:
             except Exception as error:  # noqa: BLE001 (whatever it is, it must not reach the search)
                 if not warned:
                     self._warn(
-                        f"MLflow at {shown(self._uri)} does not take records ({_reason(error)}); "
+                        f"MLflow at {shown(self._uri)} does not take records ({_reason(error, self._uri)}); "
                         f"they are kept in {self._outbox} and sent later"
                     )
                 warned, self._client = True, None
@@ -158,27 +158,36 @@ class _Sender:
                 self._send_and_note(pending, end)
 
     def _send_and_note(self, records: list[dict[str, Any]], end: int) -> None:
+        self._connect()
+        self._send(records)
+        self._offset = end
+        write_json(self._state_file, {"offset": self._offset, "runs": self._runs})
+
+    def _send(self, records: list[dict[str, Any]]) -> None:
         from mlflow.exceptions import MlflowException
 
-        self._connect()
+        key = records[0]["key"]
         try:
             getattr(self, f"_{records[0]['kind']}")(records)
         except MlflowException as error:
             if error.error_code not in _HOPELESS:
                 raise
-            self._warn(f"MLflow refused a record of {records[0]['key']} ({_reason(error)}); it is left out")
+            if len(records) > 1:  # one is wrong, the others are not
+                for record in records:
+                    self._send([record])
+                return
+            self._warn(f"MLflow refused a record of {key} ({_reason(error, self._uri)}); it is left out")
         except (FileNotFoundError, KeyError) as error:
-            self._warn(f"a record of {records[0]['key']} cannot be sent to MLflow ({_reason(error)}); it is left out")
-        self._offset, self._sure = end, True
-        write_json(self._state_file, {"offset": self._offset, "runs": self._runs})
+            self._warn(f"a record of {key} cannot be sent to MLflow ({_reason(error, self._uri)}); it is left out")
 
     def _connect(self) -> None:
         if self._client is not None:
             return
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the outbox tries again
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
+            logging.getLogger(name).setLevel(level)
         from mlflow.tracking import MlflowClient
 
         client = MlflowClient(tracking_uri=self._uri)
@@ -200,21 +209,22 @@ class _Sender:
 
         record = records[0]
         key = record["key"]
-        if key not in self._runs and not self._sure:
-            # the driver may have been killed between the run's creation and the note of it
-            same = f"tags.`{_KEY}` = '{key}'"
-            for run in self._client.search_runs([self._experiment_id], same, max_results=1):
-                self._runs[key] = run.info.run_id
         if key in self._runs:
             self._client.update_run(self._runs[key], status="RUNNING")
             return
         tags = {name: str(value) for name, value in record["tags"].items() if value is not None} | {_KEY: key}
         if record["parent"] is not None:
             tags["mlflow.parentRunId"] = self._runs[record["parent"]]
-        run = self._client.create_run(self._experiment_id, record["time"], tags, record["name"])
+        run = self._find(key) if self._offset < self._before else None
+        run = run or self._client.create_run(self._experiment_id, record["time"], tags, record["name"])
         self._runs[key] = run.info.run_id
         params = [Param(name, str(value)) for name, value in record["params"].items()]
         self._client.log_batch(run.info.run_id, params=params)
+
+    def _find(self, key: str) -> Any:
+        """A run that was created, but its driver was killed before that was noted."""
+        found = self._client.search_runs([self._experiment_id], f"tags.`{_KEY}` = '{key}'", max_results=1)
+        return found[0] if found else None
 
     def _metrics(self, records: list[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
@@ -246,8 +256,9 @@ def _full(records: list[dict[str, Any]]) -> bool:
     return sum(len(record["values"]) for record in records) >= _BATCH
 
 
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+def _reason(error: Exception, uri: str | None) -> str:
+    """What an error says, in one line and without the URI's password."""
+    lines = str(error).strip().replace(urlsplit(uri or "").password or "\0", "***").splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
@@ -270,7 +281,7 @@ def download(uri: str, store: str | None) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=uri, tracking_uri=store, registry_uri=store))
     except (MlflowException, OSError) as error:
-        raise InputError(f"no checkpoint at {uri}: {_reason(error)}") from None
+        raise InputError(f"no checkpoint at {uri}: {_reason(error, store)}") from None
 
 
 def ui_command(uri: str, host: str, port: int) -> list[str]:

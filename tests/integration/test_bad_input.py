@@ -109,6 +109,7 @@ def begun(cli: Cli, name: str = "small") -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_confirm_before_search_and_prune_before_confirm_say_what_comes_first(cli: Cli) -> None:
     folder = begun(cli)
     one_error(cli("confirm", "small"), "'small' has no trial to confirm", f"topotune search {folder / 'study.toml'}")
@@ -117,6 +118,7 @@ def test_confirm_before_search_and_prune_before_confirm_say_what_comes_first(cli
     assert not (folder / "pruning.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_report_can_be_written_before_anything_has_run(cli: Cli) -> None:
     folder = begun(cli)
     done = cli("report", "small")
@@ -172,7 +174,7 @@ def test_a_studies_folder_that_cannot_be_written_is_a_fault_of_the_machine(cli: 
     one_error(cli("search", write_space(cli.cwd), "--studies", "/proc/topotune"), "/proc/topotune", code=1)
 
 
-@pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.parametrize("scheme", ["", pytest.param("ray://", marks=pytest.mark.slow)])
 def test_where_no_cluster_answers_is_named_soon(cli: Cli, scheme: str) -> None:
     space, address, started = write_space(cli.cwd), f"{scheme}127.0.0.1:{free_port()}", time.monotonic()
     one_error(cli("search", space, "--address", address), f"no Ray cluster at '{address}'", "refused", "head's address")
@@ -184,7 +186,6 @@ TRAIN = {
     "words for a number": (["epochs=many"], "--set: epochs = 'many'", "an integer"),
     "setting": (["lambda=3"], "--set", "unknown setting 'lambda'", "weight"),
     "gang": (["workers=40", "batch_size=64"], "batch_size 64", "40 workers"),
-    "batches greater than the data": (["batch_size=5000"], "batch_size 5000", "'digits' has 1077 images"),
     "no data": (["dataset=mnist"], "'mnist'", "--data FOLDER"),
 }
 

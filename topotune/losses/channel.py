@@ -1,15 +1,21 @@
 """The channel-similarity loss of Poli, Dupoux & Riad (2022), equations 1 and 2.
 
-N batch, C channels, P spatial positions.
+N batch, C channels, P spatial positions; y activations (N, C, P), S similarities, T targets, D = S − T off the
+diagonal.
+Value and gradient are written out by hand, which spares every pass over the activations but the matrix products.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from topotune.errors import InputError
 
-EPSILON = 1e-8
-DEAD = 1e-12  # a norm under this counts as zero: to divide by it would give infinite gradients
+EPSILON = 1e-8  # the least product of two norms
+FEW = 32  # channels
+DEAD = 1e-12  # a norm under this counts as zero where rows are scaled one by one
 
 
 def channel_loss(activations: Tensor, target: Tensor) -> Tensor:
@@ -21,50 +27,104 @@ def channel_loss(activations: Tensor, target: Tensor) -> Tensor:
 
     Args:
         activations: (N, C, *spatial), a layer's output before normalisation and activation. Half precision is
-            computed in float32, and autocast does not reach in here.
-        target: (C, C) target similarities; the diagonal is not read.
+            computed in float32, and autocast does not reach in here. The gradient can be taken once.
+        target: (C, C) target similarities, symmetric; the diagonal is not read.
 
     Raises:
         InputError: the target's size is not the activations' number of channels.
     """
     if activations.dim() < 2 or target.shape != (activations.shape[1],) * 2:
         raise InputError(f"a target of shape {tuple(target.shape)} does not fit activations {tuple(activations.shape)}")
-    with torch.autocast(activations.device.type, enabled=False):
-        y = activations.flatten(2) if activations.dim() > 2 else activations.unsqueeze(2)  # (N, C, P)
-        y = y if y.dtype == torch.float64 else y.float()
-        channels = y.shape[1]
-        if channels == 1:
-            return y.sum() * 0
-        squares = _by_pixels(y, target) if channels > y.shape[2] else _by_channels(y, target)
-        return (squares / (len(y) * channels * (channels - 1))).to(y.dtype)
+    y = activations.flatten(2) if activations.dim() > 2 else activations.unsqueeze(2)  # (N, C, P)
+    channels, pixels = y.shape[1:]
+    exact = torch.float64 if y.dtype == torch.float64 else torch.float32
+    wanted = target.detach().to(y.device, exact).clone().fill_diagonal_(0)
+    # few channels have few pairs: then the similarities themselves are as cheap, and nothing cancels
+    form = _ByPixels if channels > max(pixels, FEW) else _ByChannels
+    loss: Tensor = form.apply(y, wanted)  # type: ignore[no-untyped-call]
+    return loss
 
 
-def _by_channels(y: Tensor, target: Tensor) -> Tensor:
-    """Σ over samples and pairs i ≠ j of (S_ij − T_ij)², from the similarities (N, C, C) themselves."""
-    norm = _norm(y)
-    similarity = (y @ y.transpose(1, 2)) / (norm @ norm.transpose(1, 2)).clamp(min=EPSILON)
-    others = 1 - torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
-    return ((similarity - target.to(y)) * others).square().sum()
+def _pairs(y: Tensor) -> int:
+    """Ordered pairs of different channels in the batch; 1 where there are none, for they are divided by."""
+    samples, channels = y.shape[:2]
+    return max(samples * channels * (channels - 1), 1)
 
 
-def _by_pixels(y: Tensor, target: Tensor) -> Tensor:
-    """The same sum without any (N, C, C): for U the rows of y scaled to unit norm and T without its diagonal,
+class _ByChannels(torch.autograd.Function):
+    """The loss by way of the similarities (N, C, C), for layers with at least as many positions as channels.
+
+    From R = y yᵀ come the norms (its diagonal) and S. The gradient is one more product, M y, with the symmetric
+
+        M_ij = 4/K · D_ij / max(|y_i||y_j|, ε)   and   M_ii = −4/K · Σ_j D_ij S_ij / |y_i|²   (unclamped pairs)
+
+    where K is the number of pairs, so that only M is kept for the backward pass beside y itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast(y.device.type, enabled=False):
+            exact = y.to(target.dtype)
+            products = exact @ exact.transpose(1, 2)  # R (N, C, C)
+            square = products.diagonal(dim1=1, dim2=2)  # (N, C)
+            norm = square.sqrt()
+            scale = norm.unsqueeze(2) * norm.unsqueeze(1)
+            clamped = scale < EPSILON
+            scale = scale.clamp_(min=EPSILON).reciprocal_()
+            similarity = products.mul_(scale)
+            difference = similarity - target
+            difference.diagonal(dim1=1, dim2=2).zero_()
+            loss = difference.square().sum() / _pairs(y)
+            if ctx.needs_input_grad[0]:
+                pull = similarity.mul_(difference).masked_fill_(clamped, 0).sum(2)  # (N, C)
+                matrix = difference.mul_(scale)
+                matrix.diagonal(dim1=1, dim2=2).copy_(-pull / torch.where(norm > 0, norm.square(), 1))
+                ctx.save_for_backward(y, matrix.mul_(4 / _pairs(y)))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        y, matrix = ctx.saved_tensors
+        matrix = (matrix * gradient).to(y.dtype)
+        if y.stride(1) == 1:  # channels last: the gradient gets the same layout, for M is symmetric
+            return (y.transpose(1, 2) @ matrix).transpose(1, 2), None
+        return matrix @ y, None
+
+
+class _ByPixels(torch.autograd.Function):
+    """The loss without any (N, C, C), for layers with fewer positions than channels: with U the rows of y scaled to
+    unit norm,
 
         Σ_{i≠j} (S_ij − T_ij)² = ‖UᵀU‖² − Σ_i |u_i|⁴ − 2 ⟨U, T U⟩ + ‖T‖²
 
-    where UᵀU is only P x P. Exact, but for the clamp: it differs where two norms multiply to less than 1e-8.
+    where UᵀU is only P x P. The gradient is 4/K · (U UᵀU − T U), less its part along U, over the norms. Exact, but
+    for the clamp: it differs where two norms multiply to less than 1e-8.
     """
-    norm = _norm(y)
-    alive = norm > DEAD
-    u = y / torch.where(alive, norm, 1)
-    wanted = target.to(y) * (1 - torch.eye(y.shape[1], dtype=y.dtype, device=y.device))
-    gram = u.transpose(1, 2) @ u  # (N, P, P)
-    # the terms nearly cancel where the similarities are near their targets, hence sums in double precision
-    whole = gram.square().sum(dtype=torch.float64) - 2 * (u * (wanted @ u)).sum(dtype=torch.float64)
-    return whole - alive.sum() + len(y) * wanted.square().sum(dtype=torch.float64)
 
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast(y.device.type, enabled=False):
+            exact = y.to(target.dtype)
+            norm = torch.linalg.vector_norm(exact, dim=2, keepdim=True)  # (N, C, 1)
+            alive = (norm > DEAD).to(norm.dtype)
+            norm = torch.where(norm > DEAD, norm, 1)
+            u = exact / norm * alive
+            gram = u.transpose(1, 2) @ u  # (N, P, P)
+            wanted = target @ u  # (N, C, P)
+            # the terms nearly cancel where the similarities are near their targets, hence sums in double precision
+            cross = (u * wanted).sum(dtype=torch.float64)
+            whole = gram.square().sum(dtype=torch.float64) - 2 * cross
+            rest = len(y) * target.square().sum(dtype=torch.float64) - alive.sum()
+            loss: Tensor = ((whole + rest) / _pairs(y)).to(target.dtype)
+            if ctx.needs_input_grad[0]:
+                slope = torch.baddbmm(wanted, u, gram, beta=-1)  # U UᵀU − T U
+                slope -= (slope * u).sum(2, keepdim=True) * u
+                ctx.save_for_backward(slope.mul_(alive * (4 / _pairs(y)) / norm).to(y.dtype))
+        return loss
 
-def _norm(y: Tensor) -> Tensor:
-    """Norms (N, C, 1) of the rows of y (N, C, P); the gradient at a zero row is 0, not infinite."""
-    square = y.square().sum(2, keepdim=True)
-    return torch.where(square > 0, square, 1).sqrt() * (square > 0)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * gradient, None

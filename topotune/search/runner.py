@@ -82,7 +82,10 @@ def cluster(address: str | None) -> Iterator[None]:
     try:
         ray.init(where, include_dashboard=False if own else None, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(f"no Ray cluster at {where!r}: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"no Ray cluster at {where!r}: {reason}; where tokens are asked for, put the head's into RAY_AUTH_TOKEN"
+        ) from None
     try:
         yield
     finally:

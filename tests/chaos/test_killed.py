@@ -1,0 +1,312 @@
+"""Drivers, trials and ranks killed in the middle: whatever had ended stays, whatever had not goes on."""
+
+import json
+import random
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import topotune
+from tests.conftest import Cli
+from tests.integration.support import (
+    alive,
+    by_key,
+    descendants,
+    end,
+    ended,
+    interrupt,
+    line_count,
+    one_error,
+    optuna_study,
+    resume_words,
+    rows,
+    same_weights,
+    tracked,
+    wait_for,
+    write_space,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+TRIALS, EPOCHS = 12, 10
+TRAINING = r"ray::(ImplicitFunc|_Rank)|raylet/raylet|gcs_server"  # what could go on with a dead driver's trials
+
+
+class Started:
+    """Commands in the background, and all processes that they started."""
+
+    def __init__(self, cli: Cli) -> None:
+        self.cli = cli
+        self._commands: list[subprocess.Popen[str]] = []
+        self._seen: dict[int, psutil.Process] = {}
+
+    def __call__(self, *words: object) -> subprocess.Popen[str]:
+        process = self.cli.start(*words)
+        self._commands.append(process)
+        return process
+
+    def look(self, process: subprocess.Popen[str], pattern: str = "") -> list[psutil.Process]:
+        self._seen |= {one.pid: one for one in descendants(process)}
+        return descendants(process, pattern)
+
+    def kill_driver(self, process: subprocess.Popen[str]) -> None:
+        """SIGKILL for the driver alone; its cluster must end without it."""
+        self.look(process)
+        cluster = self.look(process, TRAINING)
+        process.kill()
+        process.communicate()
+        wait_for(lambda: not alive(cluster), 60, "the end of the killed driver's cluster")
+
+    def end_all(self) -> None:
+        for process in self._commands:
+            if process.poll() is None:
+                self.look(process)
+                process.kill()
+                process.communicate()
+        end(list(self._seen.values()))  # Ray's agents stay for minutes where their raylet was killed
+
+
+@pytest.fixture(scope="module")
+def start(ray_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    started = Started(Cli(ray_folder, tmp_path_factory.mktemp("chaos")))
+    yield started
+    started.end_all()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a study held at one moment, by the number of the trial."""
+
+    ended: dict[int, Any]  # as Optuna has them
+    metrics: dict[int, bytes]  # each trial's metrics.csv
+
+
+def standing(folder: Path) -> Standing:
+    trials = [one for one in optuna_study(folder / "journal.log").trials if one.state.is_finished()]
+    files = folder.glob("trials/*/metrics.csv")
+    return Standing(
+        {one.number: (one.state, one.value, one.params, one.intermediate_values, one.datetime_start) for one in trials},
+        {int(path.parent.name): path.read_bytes() for path in files},
+    )
+
+
+@dataclass
+class Story:
+    """A study whose driver was killed again and again, with what it held after each kill."""
+
+    folder: Path
+    store: str
+    kills: list[Standing] = field(default_factory=list)
+    second: subprocess.CompletedProcess[str] | None = None
+    last: subprocess.CompletedProcess[str] | None = None
+
+
+@pytest.fixture(scope="module")
+def story(start: Started) -> Story:
+    """Killed in the middle of the search, while starting, and in the middle again; then left in peace.
+
+    After the first kill the journal gets half a line and a lock that nobody holds, as a kill at a worse moment would
+    leave them. While the third driver is at work, another one tries to be.
+    """
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    print(f"the moments of the kills follow from seed {seed}")
+    cli = start.cli
+    space = write_space(cli.cwd)
+    # every trial takes a second or more, so that a kill finds some at work
+    settings = (f"epochs={EPOCHS}", "batch_size=16", "budget.min_epochs=4", f"budget.trials={TRIALS}")
+    words = ["search", space, *(word for one in settings for word in ("--set", one))]
+    story = Story(cli.cwd / "studies" / "small", f"sqlite:///{cli.cwd / 'studies' / 'mlflow.db'}")
+
+    def kill(process: subprocess.Popen[str], more: int, seconds: float) -> None:
+        """Once that many more trials have ended, and some time has passed."""
+        count = len(story.kills[-1].ended) + more if story.kills else more
+        wait_for(lambda: len(ended(story.folder)) >= count, 150, f"{count} ended trials", process)
+        assert not wait_or_end(process, seconds), process.communicate()[1]
+        start.kill_driver(process)
+        story.kills.append(standing(story.folder))
+
+    kill(start(*words), 2, chance.uniform(0, 1.5))
+    with (story.folder / "journal.log").open("ab") as journal:
+        journal.write(b'{"op_code":6,"worker_id":"x","trial')
+    (story.folder / "journal.log.lock").symlink_to(story.folder / "journal.log")
+    kill(start(*words), 0, chance.uniform(1, 8))
+    third = start(*words)
+    wait_for(lambda: start.look(third, "raylet/raylet"), 60, "a cluster of the third driver", third)
+    story.second = cli(*words)
+    kill(third, 2, chance.uniform(0, 1.5))
+    story.last = cli(*words)
+    return story
+
+
+def wait_or_end(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Whether the process ended within ``seconds``."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def test_the_same_command_completes_a_study_whose_driver_was_killed(story: Story) -> None:
+    assert story.last is not None
+    assert story.last.returncode == 0, story.last.stderr
+    assert "Traceback" not in story.last.stderr
+    table = rows(story.folder / "trials.csv")
+    assert [row["id"] for row in table] == [str(number) for number in range(TRIALS)]
+    assert {row["state"] for row in table} <= {"complete", "pruned"}
+    assert 2 <= len(story.kills[0].ended) <= len(story.kills[1].ended) < len(story.kills[2].ended) < TRIALS
+
+
+def test_what_had_ended_before_a_kill_was_not_touched_again(story: Story) -> None:
+    last = standing(story.folder)
+    for before in story.kills:
+        assert before.ended.items() <= last.ended.items()
+        for number in before.ended:
+            assert last.metrics[number] == before.metrics[number]
+
+
+def test_what_was_running_at_a_kill_went_on_from_its_last_epoch(story: Story) -> None:
+    last, seen = standing(story.folder), 0
+    for before in story.kills:
+        for number in before.metrics.keys() - before.ended.keys():
+            # the epochs before the kill keep even their seconds: they were not trained again
+            assert last.metrics[number].startswith(before.metrics[number])
+            seen += 1
+    assert seen
+
+
+def test_every_trial_has_its_epochs_once_and_optuna_agrees(story: Story) -> None:
+    trials = optuna_study(story.folder / "journal.log").trials
+    assert len(trials) == TRIALS
+    for trial, row in zip(trials, rows(story.folder / "trials.csv"), strict=True):
+        own = rows(story.folder / "trials" / f"{trial.number:05d}" / "metrics.csv")
+        assert [int(one["epoch"]) for one in own] == list(range(1, int(row["epochs"]) + 1))
+        assert trial.state.name.lower() == row["state"]
+        assert trial.intermediate_values == {int(one["epoch"]): float(one["validation_accuracy"]) for one in own}
+        assert row["state"] == "pruned" or int(row["epochs"]) == EPOCHS
+
+
+def test_every_topography_still_has_a_complete_trial(story: Story) -> None:
+    complete = {row["topography"] for row in rows(story.folder / "trials.csv") if row["state"] == "complete"}
+    assert complete == {"none", "grid2d"}
+
+
+def test_no_setting_was_tried_twice(story: Story) -> None:
+    hashes = [row["config_hash"] for row in rows(story.folder / "trials.csv")]
+    assert len(set(hashes)) == TRIALS
+
+
+def test_mlflow_has_one_run_a_trial(story: Story) -> None:
+    client, found = tracked(story.store, "small")
+    runs = by_key(found)  # no key twice
+    assert runs.keys() == {"study", *(f"trial/{number}" for number in range(TRIALS))}
+    for row in rows(story.folder / "trials.csv"):
+        run = runs[f"trial/{row['id']}"]
+        assert run.info.status == {"complete": "FINISHED", "pruned": "KILLED"}[row["state"]]
+        assert run.data.tags["mlflow.parentRunId"] == runs["study"].info.run_id
+        steps = [one.step for one in client.get_metric_history(run.info.run_id, "validation_accuracy")]
+        assert sorted(steps) == list(range(1, int(row["epochs"]) + 1))
+
+
+def test_a_second_driver_of_the_same_study_is_refused(story: Story) -> None:
+    assert story.second is not None
+    one_error(story.second, "study 'small' is being worked on by another process", "--fresh")
+
+
+@pytest.mark.parametrize(("workers", "victim"), [(1, r"ray::ImplicitFunc"), (2, r"ray::_Rank")])
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(start: Started, workers: int, victim: str) -> None:
+    cli, name, epochs = start.cli, f"rank-{workers}", 40
+    space = write_space(cli.cwd, SINGLE.format(name=name, epochs=epochs), f"{name}.toml")
+    process = start("search", space, "--workers", workers)
+    folder = cli.cwd / "studies" / name
+    trial = folder / "trials" / "00000"
+    wait_for(lambda: line_count(trial / "metrics.csv") > 3, 120, "3 epochs", process)
+    (target,) = start.look(process, victim)
+    target.kill()
+    kept = (trial / "metrics.csv").read_bytes()
+    assert len(kept.splitlines()) <= epochs
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    (row,) = rows(folder / "trials.csv")
+    assert (row["state"], row["epochs"], row["reason"]) == ("complete", str(epochs), "")
+    assert (trial / "metrics.csv").read_bytes().startswith(kept)
+    own = rows(trial / "metrics.csv")
+    assert [int(one["epoch"]) for one in own] == list(range(1, epochs + 1))
+    client, found = tracked(f"sqlite:///{cli.cwd / 'studies' / 'mlflow.db'}", name)
+    runs = by_key(found)
+    assert runs.keys() == {"study", "trial/0"}
+    steps = [one.step for one in client.get_metric_history(runs["trial/0"].info.run_id, "validation_accuracy")]
+    assert sorted(steps) == list(range(1, epochs + 1))
+
+    config = json.loads((trial / "config.json").read_text())
+    words = [word for key, value in config.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    undisturbed = cli("train", "--out", f"undisturbed-{workers}", *words)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    other = cli.cwd / f"undisturbed-{workers}"
+    assert [{**one, "seconds": ""} for one in rows(other / "metrics.csv")] == [{**one, "seconds": ""} for one in own]
+    assert same_weights(topotune.load_checkpoint(trial), topotune.load_checkpoint(other))
+
+
+# one trial of the control
+SINGLE = """
+[study]
+name = "{name}"
+[fixed]
+dataset = "digits"
+epochs = {epochs}
+batch_size = 64
+learning_rate = 0.05
+threads = 1
+[budget]
+trials = 1
+"""
+
+
+def test_ctrl_c_during_search_and_confirm_names_the_command_that_goes_on(start: Started) -> None:
+    cli = start.cli
+    space = write_space(cli.cwd)
+    settings = ("study.name=stopped", "epochs=8", "budget.trials=4", "prune.proportions=[0.0]")
+    words = ["run", str(space), *(word for one in settings for word in ("--set", one))]
+    folder = cli.cwd / "studies" / "stopped"
+
+    def stopped(process: subprocess.Popen[str]) -> list[str]:
+        cluster = start.look(process, TRAINING)
+        _, errors = interrupt(process)
+        assert process.returncode == 130, errors
+        assert "Traceback" not in errors
+        assert "nothing that was finished is lost" in errors
+        wait_for(lambda: not alive(cluster), 30, "the end of the cluster")
+        return resume_words(errors)
+
+    process = start(*words)
+    wait_for(lambda: ended(folder), 120, "an ended trial", process)
+    resume = stopped(process)
+    assert resume == words
+    searched = standing(folder)
+    assert 0 < len(searched.ended) < 4
+
+    process = start(*resume)
+    wait_for(lambda: line_count(folder / "confirm.csv") > 1, 150, "a confirmed model", process)
+    resume = stopped(process)
+    confirmed = rows(folder / "confirm.csv")
+    assert 1 <= len(confirmed) < 4
+
+    done = cli(*resume)
+    assert done.returncode == 0, done.stderr
+    assert "search: nothing to do" in done.stderr
+    last = standing(folder)
+    assert searched.ended.items() <= last.ended.items()
+    assert (
+        len(rows(folder / "trials.csv")) == len(rows(folder / "confirm.csv")) == len(rows(folder / "pruning.csv")) == 4
+    )
+    assert all(row in rows(folder / "confirm.csv") for row in confirmed)
+    assert (folder / "report.html").is_file()
+    runs = by_key(tracked(f"sqlite:///{cli.cwd / 'studies' / 'mlflow.db'}", "stopped")[1])
+    assert len(runs) == 1 + 4 + 4 + 4
+    assert runs["study"].info.status == "FINISHED"

@@ -1,0 +1,130 @@
+"""A study as a job of a running cluster, with token authentication: as on a cluster of many machines."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Cli
+from tests.integration.support import by_key, end, free_port, rows, tracked, write_space
+
+pytestmark = pytest.mark.slow
+
+BIN = Path(sys.executable).parent
+WORDS = ["budget.trials=6", "epochs=3", "confirm.seeds=1", "prune.proportions=[0.0, 0.5]", "topography=grid2d"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head. ``env`` is that of a client that has the token, ``stranger`` that of one without."""
+
+    gcs: str
+    dashboard: str
+    env: dict[str, str]
+    stranger: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    import psutil
+
+    home = tmp_path_factory.mktemp("head")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("TOPOTUNE_", "MLFLOW_", "RAY_"))}
+    # jobs run what they find as python; the token comes from a file, as on a real cluster
+    env |= {"PATH": f"{BIN}:{env['PATH']}", "HOME": str(home), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    (home / "token").write_text(secrets.token_hex(32))
+    known = env | {"RAY_AUTH_TOKEN_PATH": str(home / "token")}
+    port, dashboard = free_port(), free_port()
+    folder = Path(f"/tmp/tt{os.getpid()}")  # short: socket paths have at most 107 characters
+    command = [str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address", "127.0.0.1", "--num-cpus", "2"]
+    command += ["--port", str(port), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)]
+    command += ["--temp-dir", str(folder), "--disable-usage-stats"]
+    log = (home / "head.log").open("w")
+    process = subprocess.Popen(command, env=known, cwd=home, stdout=log, stderr=log, start_new_session=True)
+    try:
+        found = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", known, env)
+        jobs = [str(BIN / "ray"), "job", "list", "--address", found.dashboard]
+        until = time.monotonic() + 120
+        while subprocess.run(jobs, env=known, capture_output=True, timeout=60).returncode != 0:
+            assert process.poll() is None, (home / "head.log").read_text()
+            assert time.monotonic() < until, (home / "head.log").read_text()
+            time.sleep(1)
+        yield found
+    finally:
+        started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            end(started)
+            log.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository's files, without its history."""
+    copy = tmp_path_factory.mktemp("job") / "topotune"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+def submit(head: Head, checkout: Path, *words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "ray"), "job", "submit", "--address", head.dashboard, "--working-dir", ".", "--", *words]
+    return subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, timeout=240)
+
+
+def test_a_submitted_study_is_a_whole_study(head: Head, checkout: Path, tmp_path: Path) -> None:
+    studies = tmp_path / "studies"
+    settings = [word for one in WORDS for word in ("--set", one)]
+    words = ["python", "-m", "topotune", "run", "search_spaces/digits.toml", *settings, "--studies", str(studies)]
+    done = submit(head, checkout, *words, env=head.env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = studies / "digits"
+    assert len(rows(folder / "trials.csv")) == 6
+    assert [row["topography"] for row in rows(folder / "confirm.csv")] == ["none", "grid2d"]
+    assert len(rows(folder / "pruning.csv")) == 4
+    assert (folder / "report.html").is_file()
+    assert (folder / "best" / "model.safetensors").is_file()
+    # the code was that of the working folder, which is no checkout, and not the one that these tests stand in
+    assert json.loads((folder / "summary.json").read_text())["provenance"]["git_commit"] is None
+    assert len(by_key(tracked(f"sqlite:///{studies / 'mlflow.db'}", "digits")[1])) == 1 + 6 + 2 + 2
+    assert f"report:  {folder / 'report.html'}" in done.stdout
+
+
+def test_without_the_token_nothing_is_run(head: Head, checkout: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    refused = submit(head, checkout, "touch", str(mark), env=head.stranger | {"HOME": str(tmp_path)})
+    assert refused.returncode != 0
+    assert "token" in (refused.stdout + refused.stderr).lower()
+    wrong = submit(head, checkout, "touch", str(mark), env=head.stranger | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    assert wrong.returncode != 0
+    assert not mark.exists()
+
+
+def test_a_driver_outside_joins_with_the_token_only(head: Head, cli: Cli, tmp_path: Path) -> None:
+    space = write_space(tmp_path)
+    words = ["search", space, "--address", head.gcs, "--set", "budget.trials=2", "--set", "epochs=1"]
+    cli.env = {name: value for name, value in cli.env.items() if not name.startswith("RAY_")}
+    refused = cli(*words, RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_AUTH_MODE="token")
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    last = refused.stderr.splitlines()[-1]  # after Ray's own lines
+    assert last.startswith(f"topotune: error: no Ray cluster at '{head.gcs}'")
+    assert "RAY_AUTH_TOKEN" in last
+    assert not (tmp_path / "studies" / "small").exists()
+    joined = cli(*words, RAY_AUTH_TOKEN_PATH=head.env["RAY_AUTH_TOKEN_PATH"], RAY_AUTH_MODE="token")
+    assert joined.returncode == 0, joined.stderr
+    assert len(rows(tmp_path / "studies" / "small" / "trials.csv")) == 2

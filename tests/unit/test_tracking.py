@@ -1,0 +1,428 @@
+"""What MLflow is told, read back from real stores: a SQLite file, and a server that comes and goes."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run, ViewType
+from mlflow.tracking import MlflowClient
+
+from topotune.config import TrialConfig
+from topotune.errors import InputError
+from topotune.load import load_checkpoint
+from topotune.tracking import Tracker, check_store, default_store, shown, ui_command
+from topotune.training.fit import fit
+
+Quick = Callable[..., TrialConfig]
+
+# MLflow's own, of the libraries under it
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; making its tables takes seconds, so each test gets a copy."""
+    path = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(blank: Path, tmp_path: Path) -> str:
+    shutil.copy(blank, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    """What the tracker had to say."""
+    return []
+
+
+@pytest.fixture
+def track(store: str, tmp_path: Path, warnings: list[str]) -> Callable[..., Tracker]:
+    """Opens a tracker on the study's own folder."""
+    return lambda uri=store: Tracker(tmp_path / "outbox", uri, "digits", warnings.append)
+
+
+def _runs(store: str) -> dict[str, Run]:
+    """All runs by our keys; each key once."""
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY)
+    keys = [run.data.tags["topotune.key"] for run in runs]
+    assert len(set(keys)) == len(keys), "a run is there twice"
+    return dict(zip(keys, runs, strict=True))
+
+
+def _history(store: str, run: Run, name: str) -> list[tuple[int, float, int]]:
+    found = MlflowClient(store).get_metric_history(run.info.run_id, name)
+    return sorted((one.step, one.value, one.timestamp) for one in found)
+
+
+def _tell(tracker: Tracker, artifact: Path) -> None:
+    """A small study: one trial with three epochs and one without, a follow-up of the first."""
+    tracker.run("study", "digits", None, {"budget.trials": 2}, {"study": "digits", "commit": None})
+    tracker.run("trial/0", "circle λ=0.1", "study", {"weight": 0.1, "topography": "circle"}, {"stage": "search"})
+    for epoch in (1, 2, 3):
+        tracker.metrics("trial/0", epoch, {"loss": 1 / epoch, "accuracy": 0.25 * epoch}, at=1000.0 + epoch)
+    tracker.run("trial/1", "none", "study", {"weight": 0.0}, {})
+    tracker.end("trial/1", "FAILED", {"reason": "diverged"})
+    tracker.artifact("trial/0", artifact, "checkpoint")
+    tracker.end("trial/0")
+    tracker.run("confirm/a", "circle seed=1", "trial/0", {}, {"stage": "confirm"})
+    tracker.end("confirm/a", "KILLED")
+    tracker.end("study")
+
+
+def _check(store: str) -> None:
+    """All of ``_tell`` is there, once."""
+    runs = _runs(store)
+    assert set(runs) == {"study", "trial/0", "trial/1", "confirm/a"}
+    parents = {key: run.data.tags.get("mlflow.parentRunId") for key, run in runs.items()}
+    ids = {key: run.info.run_id for key, run in runs.items()}
+    assert parents == {
+        "study": None, "trial/0": ids["study"], "trial/1": ids["study"], "confirm/a": ids["trial/0"],
+    }  # fmt: skip
+    assert runs["trial/0"].data.params == {"weight": "0.1", "topography": "circle"}
+    assert runs["study"].data.params == {"budget.trials": "2"}
+    assert runs["trial/0"].data.tags["stage"] == "search"
+    assert runs["trial/1"].data.tags["reason"] == "diverged"
+    assert "commit" not in runs["study"].data.tags
+    assert {key: run.info.run_name for key, run in runs.items()} == {
+        "study": "digits", "trial/0": "circle λ=0.1", "trial/1": "none", "confirm/a": "circle seed=1",
+    }  # fmt: skip
+    assert {key: run.info.status for key, run in runs.items()} == {
+        "study": "FINISHED", "trial/0": "FINISHED", "trial/1": "FAILED", "confirm/a": "KILLED",
+    }  # fmt: skip
+    assert _history(store, runs["trial/0"], "accuracy") == [(1, 0.25, 1001000), (2, 0.5, 1002000), (3, 0.75, 1003000)]
+    assert _history(store, runs["trial/0"], "loss") == [(1, 1.0, 1001000), (2, 0.5, 1002000), (3, 1 / 3, 1003000)]
+    client = MlflowClient(store)
+    assert [one.path for one in client.list_artifacts(ids["trial/0"], "checkpoint")] == ["checkpoint/config.json"]
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    return path
+
+
+def test_runs_metrics_and_artifacts_arrive(
+    track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
+) -> None:
+    tracker = track()
+    _tell(tracker, artifact)
+    tracker.close()
+    assert warnings == []
+    _check(store)
+    assert (tmp_path / "mlartifacts" / "digits").is_dir()  # beside the database
+    track().close()  # nothing is left to send
+    _check(store)
+
+
+def test_going_on_with_a_run_opens_it_again(track: Callable[..., Tracker], store: str, warnings: list[str]) -> None:
+    tracker = track()
+    tracker.run("study", "digits", None, {"a": 1}, {})
+    tracker.end("study", "KILLED")
+    tracker.close()
+    assert _runs(store)["study"].info.status == "KILLED"
+    tracker = track()
+    tracker.run("study", "digits", None, {"a": 2}, {})  # a study whose budget was raised
+    tracker.metrics("study", 1, {"x": 1.0})
+    tracker.close()
+    run = _runs(store)["study"]
+    assert (run.info.status, run.data.params, run.data.metrics) == ("RUNNING", {"a": "1"}, {"x": 1.0})
+    assert warnings == []
+
+
+def test_a_killed_sender_sends_nothing_twice_and_forgets_nothing(
+    track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
+) -> None:
+    """Whatever note of its progress is left, from none at all to all but the last record."""
+    tracker = track()
+    _tell(tracker, artifact)
+    tracker.close()
+    (note,) = (tmp_path / "outbox").glob("sent-*.json")
+    known = json.loads(note.read_text())["runs"]
+    offset, runs = 0, dict[str, str]()
+    note.unlink()
+    for line in (tmp_path / "outbox" / "outbox.jsonl").read_bytes().splitlines(keepends=True):
+        track().close()
+        _check(store)
+        record = json.loads(line)
+        if record["kind"] == "run":
+            runs[record["key"]] = known[record["key"]]
+        offset += len(line)
+        note.write_text(json.dumps({"offset": offset, "runs": runs}))
+    assert warnings == []
+
+
+def test_a_sender_killed_between_a_run_and_its_params(
+    track: Callable[..., Tracker], store: str, warnings: list[str], tmp_path: Path
+) -> None:
+    client = MlflowClient(store)
+    experiment = client.create_experiment("digits", artifact_location=(tmp_path / "a").as_uri())
+    client.create_run(experiment, tags={"topotune.key": "study"}, run_name="digits")
+    outbox = tmp_path / "outbox" / "outbox.jsonl"
+    outbox.parent.mkdir()
+    record = {
+        "kind": "run",
+        "key": "study",
+        "time": 1,
+        "name": "digits",
+        "parent": None,
+        "params": {"a": 1},
+        "tags": {},
+    }
+    outbox.write_text(json.dumps(record) + "\n")
+    track().close()
+    assert warnings == []
+    assert _runs(store)["study"].data.params == {"a": "1"}
+
+
+def test_half_a_line_is_cut_off(
+    track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
+) -> None:
+    outbox = tmp_path / "outbox" / "outbox.jsonl"
+    outbox.parent.mkdir()
+    outbox.write_text('{"kind": "run", "key": "ghost", "ti')
+    tracker = track()
+    _tell(tracker, artifact)
+    tracker.close()
+    with outbox.open("a") as file:
+        file.write('{"kind": "metrics", "key": "trial/0", "time": 5, "step": 9, "values": {"loss"')
+    tracker = track()
+    tracker.metrics("trial/0", 4, {"extra": 5.0}, at=7.0)
+    tracker.close()
+    assert warnings == []
+    _check(store)
+    assert _history(store, _runs(store)["trial/0"], "extra") == [(4, 5.0, 7000)]
+    assert all(json.loads(line) for line in outbox.read_text().splitlines())
+
+
+def test_what_the_store_refuses_is_left_out_and_the_rest_arrives(
+    track: Callable[..., Tracker], store: str, warnings: list[str], tmp_path: Path
+) -> None:
+    tracker = track()
+    tracker.run("study", "digits", None, {"good": 1}, {})
+    tracker.metrics("study", 1, {"fine": 1.0})
+    tracker.end("study", "FINISHED")
+    tracker.metrics("study", 1, {"not; allowed = \n": 1.0})
+    tracker.artifact("study", tmp_path / "missing.txt")
+    tracker.metrics("nobody", 1, {"x": 1.0})
+    tracker.run("child", "child", "nobody", {}, {})
+    tracker.run("trial/0", "trial", "study", {"k" * 300: 1}, {})
+    tracker.end("trial/0", "FAILED")
+    tracker.metrics("study", 2, {"fine": 2.0})
+    tracker.close()
+    assert [one for one in warnings if "it is left out" not in one] == []
+    assert len(warnings) == 5
+    assert "a record of study" in warnings[0]
+    assert "missing.txt" in warnings[1]
+    assert "nobody" in warnings[2]
+    runs = _runs(store)
+    assert set(runs) == {"study", "trial/0"}
+    assert runs["trial/0"].info.status == "FAILED"
+    assert runs["study"].data.metrics == {"fine": 2.0}
+    again = len(warnings)
+    track().close()  # what was left out stays so
+    assert len(warnings) == again
+
+
+def test_one_refused_metric_takes_no_other_with_it(
+    track: Callable[..., Tracker], store: str, warnings: list[str]
+) -> None:
+    """Metrics of one run are sent together; they are refused one by one."""
+    tracker = track()
+    tracker.run("study", "digits", None, {}, {})
+    for step in range(5):
+        tracker.metrics("study", step, {"fine": 1.0} if step != 2 else {"not; allowed \n": 1.0})
+    tracker.close()
+    assert len(warnings) == 1
+    assert [step for step, _value, _time in _history(store, _runs(store)["study"], "fine")] == [0, 1, 3, 4]
+
+
+def test_many_metrics_and_odd_values(track: Callable[..., Tracker], store: str, warnings: list[str]) -> None:
+    """More than a request takes; values that are no finite numbers are kept as MLflow keeps them."""
+    tracker = track()
+    tracker.run("study", "digits", None, {}, {})
+    for step in range(1100):
+        tracker.metrics("study", step, {"a": step, "b": -step}, at=1.0 + step)
+    tracker.metrics("study", 0, {"nan": float("nan"), "inf": float("inf")})
+    tracker.close()
+    assert warnings == []
+    run = _runs(store)["study"]
+    assert [value for _step, value, _at in _history(store, run, "a")] == [float(step) for step in range(1100)]
+    assert run.data.metrics["nan"] != run.data.metrics["nan"]
+    assert run.data.metrics["inf"] > 1e300
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_a_store_that_is_away_slows_and_breaks_nothing(
+    track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    tracker = track(f"http://name:s3cret@127.0.0.1:{_free_port()}")
+    _tell(tracker, artifact)
+    told = time.monotonic() - started
+    tracker.close(patience=20)
+    assert told < 1
+    assert time.monotonic() - started < 25
+    assert len(warnings) == 1
+    assert "does not take records" in warnings[0]
+    assert str(tmp_path / "outbox" / "outbox.jsonl") in warnings[0]
+    assert "name:***@127.0.0.1" in warnings[0]
+    assert "s3cret" not in "".join(warnings)
+    assert len((tmp_path / "outbox" / "outbox.jsonl").read_text().splitlines()) == 12
+    # pointed at another store, everything is sent there from the start
+    track(store).close()
+    _check(store)
+
+
+@pytest.mark.parametrize(
+    ("uri", "visible"),
+    [
+        ("http://u:p4ss@h:1/x", "http://u:***@h:1/x"),
+        ("postgresql+psycopg2://u:p4ss@h/db", "postgresql+psycopg2://u:***@h/db"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("http://h:1", "http://h:1"),
+        ("http://u@h:1", "http://u@h:1"),
+    ],
+)
+def test_passwords_are_not_shown(uri: str, visible: str) -> None:
+    assert shown(uri) == visible
+    assert check_store(uri) == uri
+
+
+@pytest.mark.parametrize("uri", ["ftp://u:p4ss@h", "mlruns", "file:///tmp/x", "/tmp/x.db", ""])
+def test_what_is_no_store_is_named(uri: str) -> None:
+    with pytest.raises(InputError, match="not a tracking URI; it must begin with one of sqlite, http") as error:
+        check_store(uri)
+    assert "p4ss" not in str(error.value)
+
+
+def test_default_store_and_its_pages(tmp_path: Path) -> None:
+    assert default_store(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    command = ui_command("sqlite:////x", "127.0.0.1", 5001)
+    assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
+    assert command[command.index("--port") + 1] == "5001"
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+
+
+def test_a_checkpoint_comes_back_from_the_store(
+    track: Callable[..., Tracker], store: str, quick: Quick, tmp_path: Path
+) -> None:
+    fit(quick(epochs=1), tmp_path / "run")
+    tracker = track()
+    tracker.run("trial/0", "trial", None, {}, {})
+    for name in ("config.json", "model.safetensors"):
+        tracker.artifact("trial/0", tmp_path / "run" / name, "checkpoint")
+    tracker.close()
+    run = _runs(store)["trial/0"].info.run_id
+    model, theirs = load_checkpoint(tmp_path / "run"), load_checkpoint(f"runs:/{run}/checkpoint", store)
+    for name, value in model.state_dict().items():
+        assert value.equal(theirs.state_dict()[name])
+    with pytest.raises(InputError, match=f"no checkpoint at runs:/{'0' * 32}/checkpoint"):
+        load_checkpoint(f"runs:/{'0' * 32}/checkpoint", store)
+
+
+class Server:
+    """MLflow's own server, in a process group of its own, on loopback."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder, self.database, self.port = folder, database, _free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        words = ["server", "--backend-store-uri", self.database, "--host", "127.0.0.1", "--port", str(self.port)]
+        words += ["--artifacts-destination", str(self.folder / "server"), "--workers", "1"]
+        env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        log = (self.folder / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words], stdout=log, stderr=log, env=env, start_new_session=True
+        )
+        log.close()
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
+                return
+            except OSError:
+                assert self.process.poll() is None, (self.folder / "server.log").read_text()
+                time.sleep(0.1)
+        raise TimeoutError((self.folder / "server.log").read_text())
+
+    def stop(self) -> None:
+        if self.process:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(store: str, tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path, store)
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_comes_goes_and_comes_back(
+    track: Callable[..., Tracker],
+    server: Server,
+    artifact: Path,
+    warnings: list[str],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    track(server.uri).close()  # nothing to say yet, and nobody to say it to
+    assert warnings == []
+    tracker = track(server.uri)
+    tracker.run("early", "early", None, {"a": 1}, {})
+    tracker.close(patience=20)
+    assert len(warnings) == 1
+    server.start()
+    tracker = track(server.uri)
+    tracker.metrics("early", 1, {"x": 1.0})
+    tracker.close()
+    assert len(warnings) == 1
+    run = _runs(server.uri)["early"]
+    assert (run.data.params, run.data.metrics) == ({"a": "1"}, {"x": 1.0})
+
+    tracker = track(server.uri)
+    tracker.end("early")
+    for _ in range(100):  # while it is open, records go out by themselves
+        if _runs(server.uri)["early"].info.status == "FINISHED":
+            break
+        time.sleep(0.1)
+    assert _runs(server.uri)["early"].info.status == "FINISHED"
+    server.stop()
+    _tell(tracker, artifact)
+    tracker.close(patience=30)
+    assert len(warnings) == 2
+    server.start()
+    track(server.uri).close()
+    assert len(warnings) == 2
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    client.delete_run(_runs(server.uri)["early"].info.run_id)
+    _check(server.uri)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "")  # but for the warnings
+    assert caplog.records == []
