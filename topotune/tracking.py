@@ -186,7 +186,8 @@ class _Sender:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the outbox tries again
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read by mlflow as it is imported
+        for name, level in (("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
             logging.getLogger(name).setLevel(level)
         from mlflow.tracking import MlflowClient
 
