@@ -65,6 +65,12 @@ class TrialConfig:
             object.__setattr__(self, one.name, check_setting(one.name, getattr(self, one.name)))
         if self.batch_size < 2 * self.workers:
             raise InputError(f"batch_size {self.batch_size} leaves {self.workers} workers fewer than 2 samples each")
+        size, least = min(DATASETS[self.dataset].shape[1:]), MODELS[self.model].least
+        if size < least:
+            raise InputError(
+                f"model {self.model!r} needs images of at least {least}x{least} pixels, but dataset {self.dataset!r} "
+                f"has {size}x{size}"
+            )
 
     @property
     def topographic(self) -> bool:

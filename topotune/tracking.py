@@ -124,6 +124,8 @@ class _Sender:
             try:
                 self._drain()
                 pause = 1.0
+                if not last:
+                    self._news.wait()
             except Exception as error:  # noqa: BLE001 (whatever it is, it must not reach the search)
                 if not warned:
                     self._warn(
@@ -135,7 +137,6 @@ class _Sender:
                 pause = min(2 * pause, 60)
             if last:
                 return
-            self._news.wait()
 
     def _drain(self) -> None:
         with self._outbox.open("rb") as file:

@@ -233,6 +233,8 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(start: Star
     assert len(kept.splitlines()) <= epochs
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
+    assert errors.count("trial 0 none seed=0:") == 2, errors  # that it went on, and that it ended
+    assert "it goes on from its last checkpoint" in errors
     (row,) = rows(folder / "trials.csv")
     assert (row["state"], row["epochs"], row["reason"]) == ("complete", str(epochs), "")
     assert (trial / "metrics.csv").read_bytes().startswith(kept)

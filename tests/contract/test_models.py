@@ -151,3 +151,14 @@ def test_topographic_layers_exist_and_are_convolutions(name: str) -> None:
         model: nn.Module = resolve_name(MODELS[name].build)(3, 10)
     assert all(isinstance(layer, nn.Conv2d) for layer in topographic_layers(name, model).values())
     assert len(set(MODELS[name].layers)) == len(MODELS[name].layers)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_least_is_the_smallest_image_that_passes(name: str) -> None:
+    least = MODELS[name].least
+    model = build_model(name, 1, 3).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(1, 1, least, least)).shape == (1, 3)
+        if least > 1 and name != "densenet121":  # its least is 15, said as 16
+            with pytest.raises(RuntimeError, match="too small"):
+                model(torch.zeros(1, 1, least - 1, least - 1))

@@ -161,3 +161,10 @@ def test_replace_validates() -> None:
     assert TrialConfig().replace(seed=4).seed == 4
     with pytest.raises(InputError, match="epochs = 0"):
         TrialConfig().replace(epochs=0)
+
+
+def test_a_network_too_deep_for_the_images_is_refused() -> None:
+    with pytest.raises(InputError, match="model 'vgg16' needs images of at least 32x32 pixels.*'mnist'.*28x28"):
+        TrialConfig(dataset="mnist", model="vgg16")
+    with pytest.raises(InputError, match="'densenet121' needs images of at least 16x16"):
+        TrialConfig(dataset="digits", model="densenet121")

@@ -34,7 +34,7 @@ def load_mnist(root: Path | None, train: bool, download: bool) -> tuple[Tensor, 
         InputError: a file is missing, truncated or altered.
     """
     folder = _root("mnist", root) / "MNIST" / "raw"
-    if download and not folder.exists():
+    if download and not all((folder / name).is_file() for name in MNIST_MD5):
         from torchvision.datasets import MNIST
 
         MNIST(str(root), download=True)
@@ -53,7 +53,7 @@ def load_cifar10(root: Path | None, train: bool, download: bool) -> tuple[Tensor
         InputError: a file is missing, truncated or altered.
     """
     folder = _root("cifar10", root) / "cifar-10-batches-py"
-    if download and not folder.exists():
+    if download and not all((folder / name).is_file() for name in CIFAR10_MD5):
         from torchvision.datasets import CIFAR10
 
         CIFAR10(str(root), download=True)

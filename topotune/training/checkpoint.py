@@ -7,6 +7,7 @@ metrics.csv          one row an epoch
 result.json          written once the run is finished
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,14 @@ CONFIG, WEIGHTS, STATE, METRICS, RESULT = (
 )
 
 
+HEADER = "topotune"  # one entry: safetensors writes several in any order, and equal runs should leave equal files
+
+
 def save_weights(folder: Path, model: nn.Module, config: TrialConfig, in_channels: int, classes: int) -> None:
     """Write ``model.safetensors``: every parameter and buffer, and a header from which the model can be rebuilt."""
-    header = {
-        "model": config.model,
-        "in_channels": str(in_channels),
-        "classes": str(classes),
-        "config_hash": config.hash,
-    }
+    header = {"model": config.model, "in_channels": in_channels, "classes": classes, "config_hash": config.hash}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path, header))
+    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path, {HEADER: json.dumps(header)}))
 
 
 def load_config(folder: Path) -> TrialConfig:
@@ -66,7 +65,7 @@ def load_model(folder: Path) -> nn.Module:
         raise InputError(f"{path} is missing: the folder holds no trained model")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise InputError(f"{path} is truncated or no safetensors file ({error})") from None
