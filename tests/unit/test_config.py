@@ -164,7 +164,7 @@ def test_replace_validates() -> None:
 
 
 def test_a_network_too_deep_for_the_images_is_refused() -> None:
-    with pytest.raises(InputError, match="model 'vgg16' needs images of at least 32x32 pixels.*'mnist'.*28x28"):
+    with pytest.raises(InputError, match=r"model 'vgg16' needs images of at least 32x32 pixels.*'mnist'.*28x28"):
         TrialConfig(dataset="mnist", model="vgg16")
     with pytest.raises(InputError, match="'densenet121' needs images of at least 16x16"):
         TrialConfig(dataset="digits", model="densenet121")
