@@ -58,7 +58,7 @@ class TrialConfig:
     seed: int = _setting(0, "of the initial weights, the order of the data, augmentation and dropout", low=0)
     workers: int = _setting(1, "ranks that train together (batch normalisation is per rank)", low=1)
     device: str = _setting("auto", "auto: a GPU where there is one", choices=("auto", "cpu", "cuda"), identity=False)
-    threads: int = _setting(0, "CPU threads a rank; 0 leaves it to torch", low=0, identity=False)
+    threads: int = _setting(0, "CPU threads a rank; 0 leaves it to torch", low=0, high=1024, identity=False)
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -1,6 +1,7 @@
 """Loading a trained network from where a person has it: a folder, or a place in MLflow."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,5 +27,6 @@ def load_checkpoint(location: str | Path, store: str | None = None) -> "nn.Modul
         from topotune.tracking import default_store, download
 
         tracking = store or os.environ.get("MLFLOW_TRACKING_URI") or default_store(Path("studies"))
-        return load_model(download(str(location), tracking))
+        with tempfile.TemporaryDirectory() as folder:
+            return load_model(download(str(location), tracking, Path(folder)))
     return load_model(Path(location))

@@ -271,17 +271,20 @@ def _trim(outbox: Path) -> None:
         os.truncate(outbox, content.rfind(b"\n") + 1)
 
 
-def download(uri: str, store: str | None) -> Path:
-    """The local folder of a checkpoint at an MLflow URI (``runs:/…``, ``models:/…``).
+def download(uri: str, store: str, folder: Path) -> Path:
+    """Fetch a checkpoint at an MLflow URI (``runs:/…``, ``models:/…``) into ``folder``; where it lies there.
 
     Raises:
         InputError: there is nothing at that URI, or the store does not answer.
     """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(download_artifacts(artifact_uri=uri, tracking_uri=store, registry_uri=store))
+        # the registry too: left out, MLflow makes a database in the working folder
+        there = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=store, registry_uri=store)
+        return Path(there)
     except (MlflowException, OSError) as error:
         raise InputError(f"no checkpoint at {uri}: {_reason(error, store)}") from None
 

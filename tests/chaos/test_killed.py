@@ -221,7 +221,7 @@ def test_a_second_driver_of_the_same_study_is_refused(story: Story) -> None:
 
 @pytest.mark.parametrize(("workers", "victim"), [(1, r"ray::ImplicitFunc"), (2, r"ray::_Rank")])
 def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(start: Started, workers: int, victim: str) -> None:
-    cli, name, epochs = start.cli, f"rank-{workers}", 40
+    cli, name, epochs = start.cli, f"rank-{workers}", 24
     space = write_space(cli.cwd, SINGLE.format(name=name, epochs=epochs), f"{name}.toml")
     process = start("search", space, "--workers", workers)
     folder = cli.cwd / "studies" / name

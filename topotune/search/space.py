@@ -124,8 +124,11 @@ class StudyFile:
 
     @property
     def hash(self) -> str:
-        """The study's identity: what is asked, not with how much effort."""
-        asked = {name: self.sections[name] for name in TRIAL_SECTIONS}
+        """The study's identity: what is asked, not with how much effort, nor on which device."""
+        asked: dict[str, Any] = {
+            name: {key: value for key, value in self.sections[name].items() if SETTINGS[key].metadata["identity"]}
+            for name in TRIAL_SECTIONS
+        }
         asked["study"] = {key: self.sections["study"][key] for key in ("seed", "sampler", "pruner")}
         asked["objective"] = self.sections["objective"]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
