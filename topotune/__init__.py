@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from topotune.models.topographic import LayerOutputs as LayerOutputs
     from topotune.models.topographic import build_model as build_model
     from topotune.models.topographic import topographic_layers as topographic_layers
-    from topotune.search.space import load_study as load_study
+    from topotune.search.study_file import load_study as load_study
     from topotune.topography.positions import positions as positions
     from topotune.topography.targets import target_similarity as target_similarity
     from topotune.training.fit import fit as fit
@@ -32,7 +32,7 @@ _HOMES = {
     "channel_loss": "losses.channel",
     "fit": "training.fit",
     "load_checkpoint": "load",
-    "load_study": "search.space",
+    "load_study": "search.study_file",
     "positions": "topography.positions",
     "target_similarity": "topography.targets",
     "topographic_layers": "models.topographic",

@@ -134,7 +134,7 @@ def _set_option(parser: argparse.ArgumentParser, words: str) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from topotune.config import TrialConfig
-    from topotune.search.space import parse_override
+    from topotune.search.study_file import parse_override
     from topotune.training.fit import train
 
     config = TrialConfig.from_dict(dict(map(parse_override, options.set)), where="--set")
@@ -199,7 +199,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from topotune.search.space import load_study, parse_override
+    from topotune.search.study_file import load_study, parse_override
     from topotune.show import plan, plan_text
 
     found = plan(load_study(options.target, dict(map(parse_override, options.set))))
@@ -236,7 +236,7 @@ def _ui(options: argparse.Namespace) -> None:
 def _new_session(options: argparse.Namespace) -> Any:
     """A session on a study file."""
     from topotune.folder import StudyFolder
-    from topotune.search.space import load_study
+    from topotune.search.study_file import load_study
 
     studies = _studies_folder(options)
     file = load_study(options.target, _overrides(options))
@@ -253,7 +253,7 @@ def _new_session(options: argparse.Namespace) -> Any:
 def _old_session(options: argparse.Namespace) -> Any:
     """A session on a study that was begun before."""
     from topotune.folder import open_study
-    from topotune.search.space import load_study
+    from topotune.search.study_file import load_study
 
     folder = open_study(options.target, _studies_folder(options))
     return _session(options, load_study(folder.study_file, _overrides(options)), folder)
@@ -267,7 +267,7 @@ def _session(options: argparse.Namespace, file: Any, folder: Any) -> Any:
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
-    from topotune.search.space import parse_override
+    from topotune.search.study_file import parse_override
 
     values = dict(map(parse_override, options.set))
     return values if options.workers is None else values | {"workers": options.workers}

@@ -8,7 +8,7 @@ import pytest
 from topotune import show
 from topotune.files import write_csv, write_json, write_text
 from topotune.folder import StudyFolder
-from topotune.search.space import load_study
+from topotune.search.study_file import load_study
 
 SPACE = """
 [fixed]

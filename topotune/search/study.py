@@ -21,7 +21,8 @@ from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv, write_text
 from topotune.folder import StudyFolder
 from topotune.search.scheduler import make_pruner, make_sampler
-from topotune.search.space import Choices, Dimension, StudyFile, load_study, to_toml
+from topotune.search.space import Choices, Dimension, StudyFile
+from topotune.search.study_file import load_study, to_toml
 
 _STATES = {
     TrialState.COMPLETE: "complete",

@@ -11,16 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topotune.errors import InputError
-from topotune.search.space import (
-    OPTIONS,
-    Choices,
-    Dimension,
-    Range,
-    StudyFile,
-    load_study,
-    parse_override,
-    to_toml,
-)
+from topotune.search.space import Choices, Dimension, Range, StudyFile
+from topotune.search.study_file import OPTIONS, load_study, parse_override, to_toml
 
 Load = Callable[..., StudyFile]
 
@@ -351,3 +343,8 @@ def test_the_studies_that_come_with_the_package_are_whole() -> None:
             assert study.constants["layer_reduction"] == "sum"
             published = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0)
             assert study.dimensions["weight"] == Choices(published)
+
+
+def test_device_and_threads_do_not_change_the_study(load: Load) -> None:
+    assert load("[fixed]\nthreads = 1\n").hash == load('[fixed]\nthreads = 8\ndevice = "cpu"\n').hash
+    assert load("[fixed]\nepochs = 1\n").hash != load("[fixed]\nepochs = 2\n").hash
