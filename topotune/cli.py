@@ -82,10 +82,10 @@ def _add_stages(commands: Any) -> None:
         _studies_option(command)
         _data_options(command)
         _set_option(command, "a value in place of the file's: section.key, or a trial's setting (may be repeated)")
-        command.add_argument("--workers", type=int, help="ranks a trial, in place of the file's")
         command.add_argument("--address", help="a running Ray cluster (default: RAY_ADDRESS, else one started here)")
         command.add_argument("--mlflow", help="MLflow's store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
         if target is file:
+            command.add_argument("--workers", type=int, help="ranks a trial, in place of the file's")
             command.add_argument("--fresh", action="store_true", help="begin anew under another name: NAME-2, NAME-3 …")
 
 
@@ -217,19 +217,22 @@ def _show(options: argparse.Namespace) -> None:
     from topotune.folder import open_study
     from topotune.show import standing, standing_text
 
+    if options.top < 1:
+        raise InputError(f"--top {options.top}: must be at least 1")
     folder = open_study(options.target, _studies_folder(options))
     print(json.dumps(standing(folder, options.top), indent=2) if options.json else standing_text(folder, options.top))
 
 
 def _ui(options: argparse.Namespace) -> None:
-    from topotune.tracking import default_store, ui_command
+    from topotune.tracking import check_free, default_store, ui_command
 
     studies = _studies_folder(options)
     store = _store(options, studies)
     if store == default_store(studies) and not (studies / "mlflow.db").exists():
         raise InputError(f"no MLflow data in {studies} yet: run a study, or give its folder with --studies")
+    check_free(options.host, options.port)
     command = ui_command(store, options.host, options.port)
-    print(f"http://{options.host}:{options.port}", flush=True)
+    print(f"starting MLflow's pages on http://{options.host}:{options.port} (Ctrl-C ends them)", flush=True)
     os.execv(command[0], command)
 
 
@@ -270,7 +273,8 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     from topotune.search.study_file import parse_override
 
     values = dict(map(parse_override, options.set))
-    return values if options.workers is None else values | {"workers": options.workers}
+    workers = getattr(options, "workers", None)
+    return values if workers is None else values | {"workers": workers}
 
 
 def _data(options: argparse.Namespace) -> Path | None:

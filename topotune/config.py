@@ -65,6 +65,11 @@ class TrialConfig:
             object.__setattr__(self, one.name, check_setting(one.name, getattr(self, one.name)))
         if self.batch_size < 2 * self.workers:
             raise InputError(f"batch_size {self.batch_size} leaves {self.workers} workers fewer than 2 samples each")
+        if (self.topography == NONE) != (self.weight == 0):
+            raise InputError(
+                f"topography {self.topography!r} with weight {self.weight:g}: a topography needs a weight above 0, and "
+                f"the control ({NONE!r}) has none"
+            )
         size, least = min(DATASETS[self.dataset].shape[1:]), MODELS[self.model].least
         if size < least:
             raise InputError(
@@ -75,12 +80,12 @@ class TrialConfig:
     @property
     def topographic(self) -> bool:
         """Whether a topographic loss is part of this trial."""
-        return self.topography != NONE and self.weight > 0
+        return self.topography != NONE
 
     @property
     def hash(self) -> str:
         """The trial's identity: 16 hexadecimal digits over the settings that can change its result."""
-        unused = set() if self.topographic else {"topography", "loss", "weight", "distance", "layer_reduction"}
+        unused = set() if self.topographic else {"loss", "distance", "layer_reduction"}
         told = {
             one.name: getattr(self, one.name)
             for one in fields(self)

@@ -58,6 +58,18 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({error})") from None
 
 
+def read_table(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``.
+
+    Raises:
+        InputError: the file is missing, is no JSON or holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return value
+
+
 Row = dict[str, Any]
 
 
@@ -71,11 +83,19 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 
 def read_csv(path: Path) -> list[Row]:
-    """The rows of a CSV file, numbers as numbers and empty cells as ``None``; no file means no rows."""
+    """The rows of a CSV file, numbers as numbers and empty cells as ``None``; no file means no rows.
+
+    Raises:
+        InputError: a row is cut short or too long.
+    """
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [{name: _parse(name, cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}, line {number}: has not as many cells as the header; the file is damaged")
+    return [{name: _parse(name, cell) for name, cell in row.items()} for row in rows]
 
 
 _TEXT = {"config_hash", "checkpoint", "reason"}  # a hash can look like a number: 12345678, 1234567e8

@@ -18,7 +18,7 @@ class Progress:
         self.counts: dict[str, int] = {}  # how the ended ones ended
         self._before, self._started = done, time.monotonic()
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._live = Live(console=self._console, refresh_per_second=2, get_renderable=self._line)
+        self._live = Live(console=self._console, refresh_per_second=2, get_renderable=self._line, transient=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -62,13 +62,16 @@ class Progress:
 
     def _left(self) -> str:
         ended = sum(self.counts.values())
-        if not ended or self.done >= self.total:
+        if ended < _FEW or self.done >= self.total:  # the first ones' time is mostly that of starting processes
             return ""
         seconds = (time.monotonic() - self._started) / ended * (self.total - self.done)
         return f"about {_duration(seconds)} left"
 
     def _line(self) -> Text:
         return Text(self.summary(), no_wrap=True, overflow="ellipsis")
+
+
+_FEW = 4
 
 
 def _duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from topotune.config import NONE
 from topotune.data import DATASETS, steps_per_epoch
-from topotune.files import read_csv, read_json
+from topotune.files import read_csv, read_table
 from topotune.folder import StudyFolder, list_studies
 from topotune.report import tables, wording
 from topotune.search.space import TOPOGRAPHIC, Choices, StudyFile
@@ -26,7 +26,8 @@ def plan(file: StudyFile) -> dict[str, Any]:
     trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
     smallest = int(file.ends("batch_size")[0])  # the most steps
     steps = max(steps_per_epoch(DATASETS[name].train, smallest, workers) for name in file.datasets)
-    confirmed = len(file.topographies) * file.option("confirm", "seeds")
+    # a topography that no trial was about cannot be confirmed
+    confirmed = min(len(file.topographies), trials) * file.option("confirm", "seeds")
     return {
         "study": file.name,
         "study_hash": file.hash,
@@ -74,14 +75,14 @@ def standing(folder: StudyFolder, top: int) -> dict[str, Any]:
     """One study: its summary, its best trials, its confirmed results."""
     trials = read_csv(folder.trials_table)
     ranked = sorted((row for row in trials if row["state"] == "complete"), key=lambda row: -row["validation_accuracy"])
-    summary = read_json(folder.summary) if folder.summary.exists() else {}
+    summary = read_table(folder.summary) if folder.summary.exists() else {}
     return {"study": folder.name, "path": str(folder.path), "leaderboard": ranked[:top], **summary}
 
 
 def standing_text(folder: StudyFolder, top: int) -> str:
     """One study for a reader."""
     trials = read_csv(folder.trials_table)
-    summary = read_json(folder.summary) if folder.summary.exists() else {}
+    summary = read_table(folder.summary) if folder.summary.exists() else {}
     lines = [f"study {folder.name} in {folder.path}", wording.trials_sentence(tables.count_states(trials))]
     board = tables.leaderboard(trials, top)
     if board.rows:

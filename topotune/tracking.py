@@ -10,20 +10,23 @@ import hashlib
 import json
 import logging
 import os
+import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from topotune.errors import InputError
-from topotune.files import read_json, write_json
+from topotune.files import read_table, write_json, write_text
 
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 # a record that the server will refuse for ever is left out; everything else is tried again
 _HOPELESS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
 _KEY = "topotune.key"
+_UID = "topotune.uid"  # of the study's folder: another study may have the same name on a server
 _BATCH = 900  # metrics a request; MLflow takes 1,000
 
 
@@ -61,6 +64,7 @@ class Tracker:
         _trim(self._outbox)
         self._file = self._outbox.open("a", encoding="utf-8")
         self._sender = _Sender(self._outbox, folder, uri, experiment, warn)
+        self._warn = warn
         self._thread = threading.Thread(target=self._sender.run, daemon=True, name="mlflow")
         self._thread.start()
 
@@ -85,6 +89,8 @@ class Tracker:
         self._file.close()
         self._sender.finish()
         self._thread.join(patience)
+        if waiting := self._sender.waiting():
+            self._warn(f"{waiting} records wait in {self._outbox}; they are sent when the study is next worked on")
 
     def _append(self, kind: str, key: str, at: float | None = None, **content: Any) -> None:
         record = {"kind": kind, "key": key, "time": int((at or time.time()) * 1000), **content}
@@ -100,13 +106,22 @@ class _Sender:
         self._outbox, self._uri, self._experiment, self._warn = outbox, uri, experiment, warn
         # one state a store: pointed at another one, everything is sent there from the start
         self._state_file = folder / f"sent-{hashlib.sha256(uri.encode()).hexdigest()[:8]}.json"
-        state = read_json(self._state_file) if self._state_file.exists() else {}
+        state = read_table(self._state_file) if self._state_file.exists() else {}
         self._offset: int = state.get("offset", 0)
         self._runs: dict[str, str] = state.get("runs", {})
+        if self._offset > outbox.stat().st_size:  # the outbox was deleted and begun anew
+            self._offset = 0
+        self._uid = _uid(folder / "uid")
         self._before = outbox.stat().st_size  # up to here, an earlier sender may have come farther than it noted
         self._news, self._finishing = threading.Event(), threading.Event()
         self._client: Any = None
         self._experiment_id = ""
+
+    def waiting(self) -> int:
+        """How many records are not sent yet."""
+        with self._outbox.open("rb") as file:
+            file.seek(self._offset)
+            return sum(1 for _line in file)
 
     def wake(self) -> None:
         self._news.set()
@@ -146,7 +161,12 @@ class _Sender:
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # still being written
-                record = json.loads(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    self._warn(f"a damaged line of {self._outbox} is left out: {line[:60]!r}")
+                    end += len(line)
+                    continue
                 if pending and (record["kind"] != "metrics" or record["key"] != pending[0]["key"] or _full(pending)):
                     self._send_and_note(pending, end)
                     pending = []
@@ -198,6 +218,8 @@ class _Sender:
             self._experiment_id = client.create_experiment(self._experiment, artifact_location=self._artifacts())
         else:
             self._experiment_id = experiment.experiment_id
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(self._experiment_id)
         self._client = client
 
     def _artifacts(self) -> str | None:
@@ -214,7 +236,8 @@ class _Sender:
         if key in self._runs:
             self._client.update_run(self._runs[key], status="RUNNING")
             return
-        tags = {name: str(value) for name, value in record["tags"].items() if value is not None} | {_KEY: key}
+        tags = {name: str(value) for name, value in record["tags"].items() if value is not None}
+        tags |= {_KEY: key, _UID: self._uid}
         if record["parent"] is not None:
             tags["mlflow.parentRunId"] = self._runs[record["parent"]]
         run = self._find(key) if self._offset < self._before else None
@@ -225,7 +248,8 @@ class _Sender:
 
     def _find(self, key: str) -> Any:
         """A run that was created, but its driver was killed before that was noted."""
-        found = self._client.search_runs([self._experiment_id], f"tags.`{_KEY}` = '{key}'", max_results=1)
+        same = f"tags.`{_KEY}` = '{key}' and tags.`{_UID}` = '{self._uid}'"
+        found = self._client.search_runs([self._experiment_id], same, max_results=1)
         return found[0] if found else None
 
     def _metrics(self, records: list[dict[str, Any]]) -> None:
@@ -264,6 +288,12 @@ def _reason(error: Exception, uri: str | None) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
+def _uid(path: Path) -> str:
+    if not path.exists():
+        write_text(path, uuid.uuid4().hex)
+    return path.read_text(encoding="utf-8")
+
+
 def _trim(outbox: Path) -> None:
     """Cut off the half of a last line that a killed driver may have left."""
     content = outbox.read_bytes()
@@ -282,11 +312,34 @@ def download(uri: str, store: str, folder: Path) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        # the registry too: left out, MLflow makes a database in the working folder
-        there = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=store, registry_uri=store)
-        return Path(there)
+        place = _registered(uri, store) if uri.startswith("models:/") else uri
+        return Path(download_artifacts(artifact_uri=place, dst_path=str(folder), tracking_uri=store))
     except (MlflowException, OSError) as error:
         raise InputError(f"no checkpoint at {uri}: {_reason(error, store)}") from None
+
+
+def _registered(uri: str, store: str) -> str:
+    """Where the files of ``models:/…`` are. MLflow itself looks that up in the process's own registry, told or not."""
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    found = get_model_name_and_version(client, uri)  # type: ignore[no-untyped-call]
+    if len(found) == 1:  # models:/<model id>
+        return str(client.get_logged_model(found[0]).artifact_location)
+    return str(client.get_model_version_download_uri(*found))
+
+
+def check_free(host: str, port: int) -> None:
+    """Whether MLflow's pages can listen there.
+
+    Raises:
+        InputError: the port is in use, or is none.
+    """
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--host {host} --port {port}: cannot listen there ({error}); give another port") from None
 
 
 def ui_command(uri: str, host: str, port: int) -> list[str]:

@@ -16,13 +16,15 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def paired_difference(values: Sequence[float], control: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Mean of the differences pair by pair, and the ends of its 95% t interval; none with fewer than two pairs."""
+    """Mean of the differences pair by pair, and the ends of its 95% t interval.
+
+    There is no interval with fewer than two pairs, nor where all differences are equal, as happens with few test
+    images: the t interval would have no width, which says nothing of other seeds.
+    """
     differences = np.asarray(values, dtype=float) - np.asarray(control, dtype=float)
     mean = float(differences.mean())
-    if len(differences) < 2:
+    if len(differences) < 2 or np.allclose(differences, mean, rtol=0, atol=1e-12):
         return mean, None, None
-    if np.ptp(differences) == 0:
-        return mean, mean, mean  # no spread: the t interval has no width
     low, high = stats.t.interval(LEVEL, len(differences) - 1, mean, stats.sem(differences))
     return mean, float(low), float(high)
 
@@ -43,7 +45,8 @@ def compare(rows: Sequence[Row], control: str) -> list[Row]:
         if topography != control and shared:
             difference = paired_difference([mine[seed] for seed in shared], [own[seed] for seed in shared])
         table.append(
-            {"topography": topography, "weight": weight, "seeds": len(mine), "mean": mean, "std": std}
+            {"topography": topography, "weight": weight, "seeds": len(mine), "shared_seeds": len(shared)}
+            | {"mean": mean, "std": std}
             | dict(zip(("difference", "low", "high"), difference, strict=True))
         )
     return table

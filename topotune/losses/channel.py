@@ -86,10 +86,10 @@ class _ByChannels(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         y, matrix = ctx.saved_tensors
-        matrix = (matrix * gradient).to(y.dtype)
+        exact, matrix = y.to(matrix.dtype), matrix * gradient
         if y.stride(1) == 1:  # channels last: the gradient gets the same layout, for M is symmetric
-            return (y.transpose(1, 2) @ matrix).transpose(1, 2), None
-        return matrix @ y, None
+            return (exact.transpose(1, 2) @ matrix).to(y.dtype).transpose(1, 2), None
+        return (matrix @ exact).to(y.dtype), None
 
 
 class _ByPixels(torch.autograd.Function):

@@ -71,13 +71,17 @@ def configuration(topography: str, weight: float | None) -> str:
 
 def finding(one: Mapping[str, Any]) -> str:
     """What the confirmation says of one topography: a difference, none found, or too few seeds to say."""
-    name, difference, seeds = configuration(one["topography"], one["weight"]), one.get("difference"), one["seeds"]
+    name, difference, seeds = (
+        configuration(one["topography"], one["weight"]),
+        one.get("difference"),
+        one.get("shared_seeds", one["seeds"]),
+    )
     low, high = one.get("low"), one.get("high")
     trained = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
     if difference is None:
         return f"{name}: not compared with the control ({trained})."
     if low is None or high is None:
-        return f"{name}: {points(difference)} percentage points from the control in {trained}, too few for an interval."
+        return f"{name}: {points(difference)} percentage points from the control in {trained}: no interval."
     stated = f"95% interval {interval(low, high)}, {trained}"
     if low <= 0 <= high:
         return f"{name}: no difference from the control found ({points(difference)} percentage points, {stated})."

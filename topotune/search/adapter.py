@@ -88,9 +88,8 @@ class StudySearcher(Searcher):
     def _why(self, asked: Asked) -> str:
         """Why a trial's process failed: the last line of what it raised."""
         path = self.study.folder.trial(asked.number) / ERROR
-        if not path.exists():
-            return "its process died"
-        return path.read_text(encoding="utf-8").strip().splitlines()[-1]
+        lines = path.read_text(encoding="utf-8").strip().splitlines() if path.exists() else []
+        return lines[-1] if lines else "its process died"
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is the state."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,7 @@ from topotune.search.watch import Watcher
 Job = TypeVar("Job")
 Done = TypeVar("Done")
 
+RECORDS = "ray"  # Tune's own records in a study's folder; they go when the search is over, for nobody reads them
 RESTARTS = 3  # of a trial whose process died
 
 
@@ -57,7 +59,7 @@ class Resources:
     def slots(self) -> int:
         """How many trials the cluster has room for, now."""
         there = ray.cluster_resources()
-        fits = [int(there.get(name, 0) / (amount * self.workers)) for name, amount in self.bundle.items() if amount]
+        fits = [int(_times(there.get(name, 0), amount) / self.workers) for name, amount in self.bundle.items()]
         return max(min(fits, default=1), 1)
 
 
@@ -105,6 +107,11 @@ def _knock(where: str) -> None:
         ) from None
 
 
+def _times(there: float, amount: float) -> int:
+    """How many times ``amount`` goes into what is there; 0.1 goes three times into 0.3."""
+    return int(there / amount + 1e-6)
+
+
 def _stay_on_loopback() -> None:
     """Ray's processes listen on all interfaces, unless the system is one where it supports no clusters: say so."""
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for the processes to come
@@ -122,10 +129,14 @@ def resources(file: StudyFile) -> Resources:
     if gpus == "auto":
         gpus = 1 if there.get("GPU", 0) >= 1 else 0
     workers = int(file.constants.get("workers", 1))
+    if workers > 1 and 0 < gpus < 1:
+        raise InputError(
+            f"gpus_per_worker = {gpus:g} with workers = {workers}: ranks that share a GPU cannot talk (nccl)"
+        )
     wanted = Resources(workers, file.option("budget", "cpus_per_worker"), gpus)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, amount in wanted.bundle.items():
-        if amount and sum(int(node.get(name, 0) / amount) for node in nodes) < workers:
+        if amount and sum(_times(node.get(name, 0), amount) for node in nodes) < workers:
             raise InputError(
                 f"workers = {workers} with {amount:g} {name} each is more than the cluster has: "
                 f"{there.get(name, 0):g} {name} on {len(nodes)} node(s); lower workers or {name.lower()}s_per_worker"
@@ -147,7 +158,7 @@ def search(study: Study, data: Path | None, wanted: Resources, watchers: Sequenc
             search_alg=searcher, scheduler=StudyScheduler(searcher), num_samples=-1, reuse_actors=True
         ),
         run_config=tune.RunConfig(
-            name="ray",
+            name=RECORDS,
             storage_path=str(study.folder.path),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
@@ -160,6 +171,7 @@ def search(study: Study, data: Path | None, wanted: Resources, watchers: Sequenc
     except (tune.TuneError, ray.exceptions.RayError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise StageError(f"search: Ray gave up ({reason}); the same command goes on") from error
+    shutil.rmtree(study.folder.path / RECORDS, ignore_errors=True)
     searcher.raise_input_error()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from topotune.config import TrialConfig
@@ -32,6 +33,7 @@ _STATES = {
 }
 METRICS = "metrics.csv"
 FIRST = "first"  # the user attribute that the first trial of each topography has
+HASH = "study_hash"  # the study's user attribute: the space that it began with
 RECORD = "record"  # the user attribute that holds what Optuna itself has no place for
 
 
@@ -54,18 +56,24 @@ class Study:
             InputError: the folder holds a study of another space, or another process is running it.
         """
         self.file, self.folder = file, folder
+        if file.name != folder.name:
+            raise InputError(f"study.name = {file.name!r}: the study in {folder.path} is called {folder.name!r}")
         self._lock = _hold(folder)
-        _claim(file, folder)
         _mend(folder.journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = JournalStorage(JournalFileBackend(str(folder.journal)))
-        existing = storage.get_all_studies()
-        done = len(storage.get_all_trials(existing[0]._study_id, deepcopy=False)) if existing else 0
+        storage, existing = _open_journal(folder)
+        done = len(storage.get_all_trials(existing._study_id, deepcopy=False)) if existing else 0
         # another seed after a restart: the same one would suggest the first trials again
         sampler, pruner = make_sampler(file, file.option("study", "seed") + done), make_pruner(file)
-        if not existing:
+        if existing:
+            _check_same(file, folder, existing.user_attrs.get(HASH))
+        else:
             optuna.create_study(study_name=file.name, storage=storage, direction="maximize")
-        self._study = optuna.load_study(study_name=file.name, storage=storage, sampler=sampler, pruner=pruner)
+        # by the name it began with: a folder may have been renamed since
+        name = existing.study_name if existing else file.name
+        self._study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+        self._study.set_user_attr(HASH, file.hash)
+        write_text(folder.study_file, to_toml(file))
         self._enqueue_first_trials()
         self._running: dict[int, optuna.Trial] = {}
         self._reported: dict[int, set[int]] = {}  # number -> epochs
@@ -196,23 +204,40 @@ def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
     return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
 
 
-def _claim(file: StudyFile, folder: StudyFolder) -> None:
-    """Write study.toml; a study of that name must be of the same space. More effort is the same study."""
-    if folder.study_file.exists():
-        there = load_study(folder.study_file)
-        if there.hash != file.hash:
-            changed = [
-                f"{section}.{key}"
-                for section in file.sections
-                for key in {**there.sections[section], **file.sections[section]}
-                if section not in ("budget", "confirm", "prune") and key not in ("name", "description")
-                if there.sections[section].get(key) != file.sections[section].get(key)
-            ]
-            raise InputError(
-                f"study {file.name!r} exists in {folder.path} with another space: {', '.join(changed)} differ; "
-                "give it another name (--set study.name=…), or begin anew beside it with --fresh"
-            )
-    write_text(folder.study_file, to_toml(file))
+def _open_journal(folder: StudyFolder) -> tuple[JournalStorage, FrozenStudy | None]:
+    """The storage, and the study in it if it has one."""
+    lost = not folder.journal.exists() or folder.journal.stat().st_size == 0
+    if lost and folder.trials_table.exists():
+        raise InputError(
+            f"{folder.journal} is missing or empty, though {folder.trials_table} lists trials: put it back from a "
+            "copy, or begin anew beside it with --fresh"
+        )
+    try:
+        storage = JournalStorage(JournalFileBackend(str(folder.journal)))
+        studies = storage.get_all_studies()
+    except (ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{folder.journal} is damaged ({error}): put it back from a copy, or use --fresh") from None
+    return storage, studies[0] if studies else None
+
+
+def _check_same(file: StudyFile, folder: StudyFolder, began_with: str | None) -> None:
+    """A study goes on only with the space that it began with. More effort is the same study."""
+    if began_with in (None, file.hash):  # None: a driver was killed as the study began
+        return
+    there = load_study(folder.study_file) if folder.study_file.exists() else None
+    if there is None or there.hash == file.hash:
+        raise InputError(f"{folder.study_file} was changed by hand since the study began; put it back as it was")
+    changed = [
+        f"{section}.{key}"
+        for section in file.sections
+        for key in {**there.sections[section], **file.sections[section]}
+        if section not in ("budget", "confirm", "prune") and key not in ("name", "description")
+        if there.sections[section].get(key) != file.sections[section].get(key)
+    ]
+    raise InputError(
+        f"study {file.name!r} exists in {folder.path} with another space: {', '.join(changed)} differ; "
+        "give it another name (--set study.name=…), or begin anew beside it with --fresh"
+    )
 
 
 def _hold(folder: StudyFolder) -> int:

@@ -38,7 +38,9 @@ def _number(low: float) -> Callable[[Any], bool]:
 
 
 def _proportions(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(_number(0)(one) and one <= 1 for one in value)
+    if not isinstance(value, list) or not all(_number(0)(one) and one <= 1 for one in value):
+        return False
+    return 0 < len(value) == len({float(one) for one in value})
 
 
 def _one_of(names: tuple[str, ...]) -> Callable[[Any], bool]:
@@ -48,14 +50,16 @@ def _one_of(names: tuple[str, ...]) -> Callable[[Any], bool]:
 # letters, digits, dots, dashes: the name is a folder, an MLflow experiment and part of a command
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
+_TAKEN = ("mlflow.db", "mlartifacts")  # what lies beside the studies
+
 OPTIONS: dict[str, dict[str, Option]] = {
     "study": {
         "name": Option("", "a name of letters, digits, '.', '_' and '-'",
-                       lambda value: isinstance(value, str) and _NAME.fullmatch(value) is not None),
+                       lambda value: isinstance(value, str) and bool(_NAME.fullmatch(value)) and value not in _TAKEN),
         "description": Option("", "a string", lambda value: isinstance(value, str)),
         "sampler": Option("tpe", f"one of {', '.join(SAMPLERS)}", _one_of(SAMPLERS)),
         "pruner": Option("successive_halving", f"one of {', '.join(PRUNERS)}", _one_of(PRUNERS)),
-        "seed": Option(0, "an integer >= 0", _whole(0)),
+        "seed": Option(0, "an integer from 0 to 2147483647", lambda value: _whole(0)(value) and value < 2**31),
     },
     "objective": {
         "metric": Option("validation_accuracy", f"one of {', '.join(OBJECTIVES)}", _one_of(OBJECTIVES)),
@@ -64,7 +68,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "trials": Option(50, "an integer >= 1", _whole(1)),
         "min_epochs": Option(1, "an integer >= 1: no trial is stopped before", _whole(1)),
         "reduction_factor": Option(3, "an integer >= 2: one in so many trials passes a rung", _whole(2)),
-        "cpus_per_worker": Option(1, "a number >= 0", _number(0)),
+        "cpus_per_worker": Option(1, "a number > 0", lambda value: _number(0)(value) and value > 0),
         "gpus_per_worker": Option("auto", "a number >= 0, or 'auto': 1 where the cluster has GPUs",
                                   lambda value: value == "auto" or _number(0)(value)),
     },
@@ -73,7 +77,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
     "prune": {
         "criterion": Option("l2", f"one of {', '.join(CRITERIA)}", _one_of(CRITERIA)),
-        "proportions": Option([step / 20 for step in range(21)], "a list of numbers from 0 to 1", _proportions),
+        "proportions": Option([step / 20 for step in range(21)], "distinct numbers from 0 to 1", _proportions),
     },
 }  # fmt: skip
 
@@ -143,6 +147,7 @@ def _resolve(content: dict[str, Any], where: str) -> StudyFile:
             place = f"{where}: [{section}]"
             if isinstance(value, dict):
                 dimensions[key] = _dimension(key, value, place)
+                sections[section][key] = _plain(dimensions[key])  # spelled alike: 1 and 1.0, log left out or false
             else:
                 sections[section][key] = check_setting(key, value, place)
     study = StudyFile(sections, dimensions)
@@ -189,8 +194,19 @@ def _dimension(name: str, value: dict[str, Any], where: str) -> Dimension:
     return Range(low, high, log, whole=type(low) is int)
 
 
+def _plain(dimension: Dimension) -> dict[str, Any]:
+    if isinstance(dimension, Choices):
+        return {"choices": list(dimension.values)}
+    return {"low": dimension.low, "high": dimension.high, "log": dimension.log}
+
+
 def _check_whole(study: StudyFile, where: str) -> None:
     """Try the extremes, so that a combination that no trial can have is found now and not in the night."""
+    if len(study.topographies) > 1 and study.ends("weight")[0] == 0:
+        raise InputError(
+            f"{where}: weight, λ, can be 0 here (that is its default): give it values above 0; the control is part of "
+            "the study in any case"
+        )
     for last in (False, True):
 
         def extreme(_name: str, dimension: Dimension, last: bool = last) -> Any:
@@ -209,8 +225,10 @@ def _check_whole(study: StudyFile, where: str) -> None:
     if study.option("budget", "min_epochs") > study.epochs:
         minimum = study.option("budget", "min_epochs")
         raise InputError(f"{where}: [budget] min_epochs = {minimum} is more than the trials' {study.epochs} epochs")
-    if isinstance(study.dimensions.get("workers"), (Choices, Range)):
+    if "workers" in study.dimensions:
         raise InputError(f"{where}: workers cannot be searched: all trials of a study ask for the same resources")
+    if "seed" in study.dimensions:
+        raise InputError(f"{where}: seed cannot be searched: confirm needs seeds that the search has not seen")
 
 
 def to_toml(study: StudyFile) -> str:

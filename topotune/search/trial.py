@@ -36,6 +36,7 @@ def trainable(job: dict[str, Any]) -> None:
     """
     keep_to_own_gpus()
     config, out, data = TrialConfig.from_dict(job["config"]), Path(job["out"]), job["data"]
+    (out / ERROR).unlink(missing_ok=True)
     if config.workers > 1:
         _rank_actors(_own_group(config))
     from ray import tune
@@ -92,7 +93,7 @@ class _Rank:
         keep_to_own_gpus()
         own = TrialConfig.from_dict(config)
         try:
-            with process_group(rank, own.workers, address, pick_device(own.device)):
+            with process_group(rank, own.workers, address, pick_device(own.device, rank)):
                 fit(own, Path(out), Path(data) if data else None)
         except TrialStopped:
             pass  # rank 0 says why

@@ -27,11 +27,12 @@ def confirm_best(session: Session) -> None:
         say(f"confirm: no usable trial of {', '.join(missing)}; left out")
     wanted_jobs = list(confirm.jobs(folder, selected, seeds, session.site.data, train_on_cluster))
     hashes = {job.config.hash for job in wanted_jobs}
-    rows = [row for row in read_csv(folder.confirm_table) if row["config_hash"] in hashes]
+    rows = _wanted(folder.confirm_table, CONFIRM_COLUMNS, lambda row: row["config_hash"] in hashes)
     done = {row["config_hash"] for row in rows}
     todo = [job for job in wanted_jobs if job.config.hash not in done]
     if not todo:
         _keep_best_confirmed(folder, rows)
+        summarise(session)
         say(f"confirm: nothing to do, {len(rows)} models are there")
         return
     check_data(session.file, session.site)
@@ -40,8 +41,8 @@ def confirm_best(session: Session) -> None:
         rows.append(row | {"checkpoint": str(Path(row["checkpoint"]).relative_to(folder.path))})
         order = {one.config.hash: place for place, one in enumerate(wanted_jobs)}
         rows.sort(key=lambda one: order[one["config_hash"]])
+        _log_confirmed(session, job, row)  # first: a row that is there is not looked at again
         write_csv(folder.confirm_table, CONFIRM_COLUMNS, rows)
-        _log_confirmed(session, job, row)
         return f"{label(job.config)}: test accuracy {row['test_accuracy']:.4f}"
 
     _spread(session, "confirm", "models", confirm.confirm_one, todo, len(rows), keep)
@@ -57,7 +58,11 @@ def prune(session: Session) -> None:
         raise InputError(f"study {folder.name!r} has no confirmed models to prune; run: topotune confirm {folder.name}")
     proportions = [float(one) for one in session.file.option("prune", "proportions")]
     hashes = {model["config_hash"] for model in models}
-    rows = [row for row in read_csv(folder.pruning_table) if row["config_hash"] in hashes]
+    rows = _wanted(
+        folder.pruning_table,
+        PRUNING_COLUMNS,
+        lambda row: row["config_hash"] in hashes and float(row["proportion"]) in proportions,
+    )
     done: dict[str, set[float]] = {}
     for row in rows:
         done.setdefault(row["config_hash"], set()).add(float(row["proportion"]))
@@ -74,12 +79,21 @@ def prune(session: Session) -> None:
     def keep(_job: pruning.PruneJob, curve: list[Row]) -> str:
         rows.extend(curve)
         rows.sort(key=lambda one: (order[one["config_hash"]], one["proportion"]))
-        write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
         _log_pruned(session, curve)
+        write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
         return f"{curve[0]['topography']} seed={curve[0]['seed']}: {len(curve)} proportions"
 
     _spread(session, "prune", "models", pruning.prune_one, jobs, len(models) - len(jobs), keep)
     summarise(session)
+
+
+def _wanted(table: Path, columns: Sequence[str], wanted: Callable[[Row], bool]) -> list[Row]:
+    """The rows that are still asked for; the others leave the table, so that it says what study.toml says."""
+    there = read_csv(table)
+    rows = [row for row in there if wanted(row)]
+    if rows != there:
+        write_csv(table, columns, rows)
+    return rows
 
 
 def _spread(

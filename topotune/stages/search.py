@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from topotune.files import Row, read_csv, replace_folder
+from topotune.files import Row, replace_folder
 from topotune.folder import CHECKPOINT_FILES
 from topotune.progress import Progress
 from topotune.search.study import Asked, Study
 from topotune.search.watch import Watcher
 from topotune.stages.session import Session, check_data, label, say
-from topotune.stages.summary import summarise
+from topotune.stages.summary import concluded, summarise
 
 
 def search(session: Session) -> None:
@@ -19,11 +19,9 @@ def search(session: Session) -> None:
     budget = session.file.option("budget", "trials")
     ended = [row for row in study.rows() if row["state"] != "running"]
     if len(ended) >= budget:
-        listed = [row["state"] for row in read_csv(session.folder.trials_table)]
-        if listed == [row["state"] for row in study.rows()]:
-            say(f"search: nothing to do, {len(ended)} of {budget} trials have ended")
-        else:  # a driver was killed between the last trial's end and the tables
-            _conclude(session, None)
+        if not concluded(session):  # a driver was killed between the last trial's end and the tables
+            _conclude(session, check_data(session.file, session.site))
+        say(f"search: nothing to do, {len(ended)} of {budget} trials have ended")
         return
     checksum = check_data(session.file, session.site)
     wanted = session.join_cluster()
@@ -36,7 +34,8 @@ def search(session: Session) -> None:
     _conclude(session, checksum)
 
 
-def _conclude(session: Session, checksum: str | None) -> None:
+def _conclude(session: Session, checksum: str) -> None:
+    """Tables and ``best/`` first, the summary last: its counts say that the search has been concluded."""
     rows = session.study.write_table()
     best = _best(rows)
     if best:

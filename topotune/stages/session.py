@@ -14,7 +14,7 @@ from topotune.data.splits import load_split
 from topotune.folder import StudyFolder
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
-from topotune.tracking import Tracker, shown
+from topotune.tracking import Tracker, default_store, shown
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,27 @@ class Session:
             self.folder.path.parent.mkdir(parents=True, exist_ok=True)
             check_data(self.file, self.site)
             self.join_cluster()
-        self.study = Study(self.file, self.folder)
-        self._stack.callback(self.study.close)
-        self.tracker = Tracker(self.folder.path / "mlflow", self.site.mlflow, self.file.name, say)
-        self._stack.callback(self.tracker.close)
-        self.commit = provenance.git_commit()
-        self.tracker.run("study", self.file.name, None, _study_params(self.file), self._tags() | provenance.versions())
+        try:
+            self.study = Study(self.file, self.folder)
+            self._stack.callback(self.study.close)
+            self.tracker = Tracker(self.folder.path / "mlflow", self.site.mlflow, self.file.name, say)
+            self._stack.callback(self.tracker.close)
+            # first: once the lock is open, another driver may train the same trials
+            self._stack.push(self._cluster)
+            self.commit = provenance.git_commit()
+            tags = self._tags() | provenance.versions()
+            self.tracker.run("study", self.file.name, None, _study_params(self.file), tags)
+        except BaseException:
+            self._cluster.close()
+            self._stack.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.tracker.end("study", "FINISHED" if error is None else "KILLED")
-        self._cluster.close()  # first: once the lock is open, another driver may train the same trials
-        self._stack.close()
+        with self._stack:
+            self.tracker.end("study", "FINISHED" if error is None else "KILLED")
 
     def join_cluster(self) -> Any:
         """What a trial takes on the cluster; the first call joins it."""
@@ -67,7 +74,8 @@ class Session:
     @property
     def where_runs_are(self) -> str:
         """The store, and how to look at it."""
-        return f"{shown(self.site.mlflow)}  (topotune ui --studies {self.folder.path.parent})"
+        store, studies = self.site.mlflow, self.folder.path.parent
+        return f"{shown(store)}  (topotune ui --studies {studies})" if store == default_store(studies) else shown(store)
 
     def begin(self, key: str, config: TrialConfig, parent: str, stage: str) -> None:
         """Tell MLflow of a run."""

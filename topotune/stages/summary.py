@@ -1,11 +1,13 @@
 """What is left when a stage is over: summary.json and the report."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from topotune import provenance
 from topotune.config import NONE
-from topotune.files import read_csv, read_json, write_json
+from topotune.files import Row, read_csv, read_table, write_json
 from topotune.folder import CHECKPOINT_FILES
 from topotune.followup.statistics import compare
 from topotune.stages.session import Session
@@ -27,29 +29,43 @@ def report(session: Session) -> Path:
     return path
 
 
+def concluded(session: Session) -> bool:
+    """Whether summary.json was written for the trials as they are now."""
+    if not session.folder.summary.exists():
+        return False
+    return bool(read_table(session.folder.summary).get("trials") == _counts(session.study.rows()))
+
+
 def summarise(session: Session, data_checksum: str | None = None) -> None:
     """Write summary.json from the study and the tables."""
     rows, confirmed = session.study.rows(), read_csv(session.folder.confirm_table)
     complete = [row for row in rows if row["state"] == "complete"]
     best = max(complete, key=lambda row: row["validation_accuracy"], default=None)
-    before = read_json(session.folder.summary)["provenance"] if session.folder.summary.exists() else {}
-    summary = {
+    before = read_table(session.folder.summary) if session.folder.summary.exists() else {}
+    known = before.get("provenance", {})
+    summary: dict[str, Any] = {
         "study": session.file.name,
         "study_hash": session.file.hash,
-        "trials": {state: sum(row["state"] == state for row in rows) for state in _STATES},
+        "trials": _counts(rows),
         "epochs": sum(row["epochs"] for row in rows),
         "best_trial": best and {key: best[key] for key in ("id", "topography", "weight", "validation_accuracy")},
         "confirm": compare(confirmed, NONE),
         "provenance": {
             "git_commit": session.commit,
-            "data_checksum": data_checksum or before.get("data_checksum"),
+            "data_checksum": data_checksum or known.get("data_checksum"),
             "versions": provenance.versions(),
             "seed": session.file.option("study", "seed"),
             "confirm_seeds": sorted({row["seed"] for row in confirmed}),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
-    write_json(session.folder.summary, summary)
+    summary["provenance"]["created"] = known.get("created")
+    if summary != before:  # only news get a new time
+        summary["provenance"]["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(session.folder.summary, summary)
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, int]:
+    return {state: sum(row["state"] == state for row in rows) for state in _STATES}
 
 
 _STATES = ("complete", "pruned", "failed", "running")

@@ -18,7 +18,7 @@ from torch import nn
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
-from topotune.files import read_json, write_atomically, write_json
+from topotune.files import read_table, write_atomically, write_json
 from topotune.models.topographic import build_model
 
 CONFIG, WEIGHTS, STATE, METRICS, RESULT = (
@@ -48,9 +48,7 @@ def load_config(folder: Path) -> TrialConfig:
     """
     if not folder.is_dir():
         raise InputError(f"no checkpoint at {folder}: there is no such folder")
-    values = read_json(folder / CONFIG)
-    if not isinstance(values, dict):
-        raise InputError(f"{folder / CONFIG}: not a table of settings")
+    values = read_table(folder / CONFIG)
     return TrialConfig.from_dict(values, where=str(folder / CONFIG))
 
 
@@ -100,10 +98,10 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 (a damaged file makes torch raise nearly anything)
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+    except Exception:  # noqa: BLE001 (a damaged file makes torch raise nearly anything, and advise the unsafe)
         raise InputError(
-            f"{path} cannot be read ({reason}); delete {path.parent} to train this trial from its start"
+            f"{path} is damaged, or holds more than tensors and plain values; delete {path.parent} to train this "
+            "trial from its start"
         ) from None
     if not isinstance(state, dict) or "epoch" not in state:
         raise InputError(f"{path} is no training state; delete {path.parent} to train this trial from its start")

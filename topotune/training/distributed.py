@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 from torch.nn.parallel import DistributedDataParallel
+
+from topotune.errors import StageError
 
 T = TypeVar("T")
 
@@ -44,6 +46,8 @@ def process_group(rank: int, world_size: int, address: str, device: torch.device
     store = dist.TCPStore(  # type: ignore[attr-defined]
         host, int(port), world_size, rank == 0, TIMEOUT, master_listen_fd=listening
     )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # nccl's collectives run on the current device
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT)
     try:
@@ -65,6 +69,8 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
         if errors.empty():
             raise
         raise errors.get() from trace
+    except ProcessExitedException as trace:
+        raise StageError(f"a rank's process died ({trace}); the same command goes on from the last epoch") from None
 
 
 def _guarded(rank: int, errors: Any, function: Callable[..., None], *arguments: Any) -> None:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,8 +15,8 @@ from topotune.config import TrialConfig
 from topotune.data import DATASETS, steps_per_epoch
 from topotune.data.batches import derive_seed, evaluation_batches, training_batches
 from topotune.data.splits import Split, load_split
-from topotune.errors import InputError
-from topotune.files import read_json, write_csv, write_json
+from topotune.errors import InputError, StageError
+from topotune.files import read_table, write_csv, write_json
 from topotune.losses import LOSSES
 from topotune.models.topographic import LayerOutputs, build_model, topographic_layers
 from topotune.topography.positions import positions
@@ -53,7 +52,7 @@ class TrialResult:
     history: tuple[EpochMetrics, ...]
 
 
-class TrainingDiverged(ArithmeticError):
+class TrainingDiverged(StageError):
     """A loss is no longer a finite number."""
 
 
@@ -104,7 +103,7 @@ class _Run:
             return
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.device = pick_device(config.device)
+        self.device = pick_device(config.device, distributed.rank())
         self.precision = Precision(self.device, config.precision == "bfloat16")
         self.train, self.validation = (_on(self.device, load_split(config.dataset, part, data)) for part in PARTS)
         self.steps = steps_per_epoch(len(self.train), config.batch_size, config.workers)
@@ -137,13 +136,12 @@ class _Run:
         task, topographic = train_epoch(
             self.parallel, batches, self.optimizer, self.topography, self.precision, rates
         )  # fmt: skip
-        if not math.isfinite(task + topographic):
-            raise TrainingDiverged(
-                f"the loss is not finite in epoch {self.epoch + 1} (task {task}, λ-loss {topographic})"
-            )
         distributed.average_buffers(self.model)
         parts = evaluation_batches(self.validation, self.entry, rank=rank, world_size=ranks)
         accuracy, loss = evaluate(self.model, parts, self.precision)
+        if not math.isfinite(task + topographic + loss):
+            which = f"task loss {task}, topographic loss {topographic}, validation loss {loss}"
+            raise TrainingDiverged(f"training diverged: a loss is not finite in epoch {self.epoch + 1} ({which})")
         seconds = time.monotonic() - started
         metrics = EpochMetrics(self.epoch + 1, task, topographic, accuracy, loss, max(rates), seconds)
         better = accuracy > max((past.validation_accuracy for past in self.history), default=-1.0)
@@ -214,7 +212,7 @@ class _Run:
 PARTS = ("train", "validation")  # never the test part: that one belongs to the follow-up
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, rank: int = 0) -> torch.device:
     """The device for ``auto``, ``cpu`` or ``cuda``; with several GPUs in sight, this rank's own.
 
     Raises:
@@ -224,7 +222,7 @@ def pick_device(name: str) -> torch.device:
         raise InputError("device = 'cuda': torch sees no GPU here; use 'cpu' or 'auto'")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", distributed.rank() % torch.cuda.device_count())
+    return torch.device("cuda", rank % torch.cuda.device_count())
 
 
 def assemble_topography(config: TrialConfig, model: nn.Module, shape: tuple[int, int, int]) -> Topography:
@@ -258,9 +256,12 @@ def read_result(out: Path) -> TrialResult | None:
     path = out / checkpoint.RESULT
     if not path.exists():
         return None
-    values: dict[str, Any] = read_json(path)
-    history = tuple(EpochMetrics(**row) for row in values.pop("history"))
-    return TrialResult(**values, history=history)
+    values = read_table(path)
+    try:
+        history = tuple(EpochMetrics(**row) for row in values.pop("history"))
+        return TrialResult(**values, history=history)
+    except (KeyError, TypeError):
+        raise InputError(f"{path} is damaged; delete it, and the trial goes on from {checkpoint.STATE}") from None
 
 
 def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: Report | None = None) -> TrialResult:
@@ -270,6 +271,10 @@ def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: R
     """
     if config.workers == 1:
         return fit(config, out, data, report=report)
+    if pick_device(config.device).type == "cuda" and config.workers > torch.cuda.device_count():
+        raise InputError(
+            f"workers = {config.workers}: each needs a GPU of its own, and {torch.cuda.device_count()} are here"
+        )
     checkpoint.claim(out, config)
     distributed.launch(config.workers, _fit_rank, config, out, data, report)
     result = read_result(out)
@@ -280,6 +285,6 @@ def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: R
 def _fit_rank(
     rank: int, address: str, config: TrialConfig, out: Path, data: Path | None, report: Report | None
 ) -> None:
-    device = pick_device(config.device)
+    device = pick_device(config.device, rank)
     with suppress(TrialStopped), distributed.process_group(rank, config.workers, address, device):
         fit(config, out, data, report=report)
