@@ -23,8 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except InputError as error:
         return _fail(str(error), 2)
-    except (OSError, StageError) as error:
+    except StageError as error:
         return _fail(str(error), 1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        return _fail(f"{error}; nothing that was finished is lost, and the same command goes on", 1)
     except KeyboardInterrupt:
         print(
             f"\nstopped; nothing that was finished is lost. Go on with:\n  {_resume(words, options)}", file=sys.stderr
@@ -135,9 +137,10 @@ def _set_option(parser: argparse.ArgumentParser, words: str) -> None:
 def _train(options: argparse.Namespace) -> None:
     from topotune.config import TrialConfig
     from topotune.search.study_file import parse_override
-    from topotune.training.fit import train
 
     config = TrialConfig.from_dict(dict(map(parse_override, options.set)), where="--set")
+    from topotune.training.fit import train  # torch: seconds that a wrong setting need not wait for
+
     data = _data(options)
     if options.download:
         from topotune.data.splits import load_split

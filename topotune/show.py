@@ -84,6 +84,8 @@ def standing_text(folder: StudyFolder, top: int) -> str:
     trials = read_csv(folder.trials_table)
     summary = read_table(folder.summary) if folder.summary.exists() else {}
     lines = [f"study {folder.name} in {folder.path}", wording.trials_sentence(tables.count_states(trials))]
+    if kept := wording.checkpoint_sentence(summary.get("best_checkpoint")):
+        lines.append(kept)
     board = tables.leaderboard(trials, top)
     if board.rows:
         lines += ["", *columns([board.header, *board.rows])]

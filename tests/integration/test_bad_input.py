@@ -136,7 +136,7 @@ def test_an_mlflow_store_that_cannot_be_is_named(cli: Cli, uri: str) -> None:
     assert list(cli.cwd.iterdir()) == [space]
 
 
-@pytest.mark.parametrize("data", [None, "nowhere"])
+@pytest.mark.parametrize("data", [None, pytest.param("nowhere", marks=pytest.mark.slow)])
 def test_a_study_whose_data_is_not_there_does_not_begin(cli: Cli, data: str | None) -> None:
     space = write_space(cli.cwd)
     words = ["--set", "dataset=mnist", *(["--data", data] if data else [])]
@@ -145,7 +145,7 @@ def test_a_study_whose_data_is_not_there_does_not_begin(cli: Cli, data: str | No
     assert not snapshot(cli.cwd / "studies")
 
 
-@pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
+@pytest.mark.parametrize("how", ["missing", "altered", pytest.param("truncated", marks=pytest.mark.slow)])
 def test_a_damaged_data_file_is_named(cli: Cli, real_data: Path, how: str) -> None:
     there, here = real_data / "MNIST" / "raw", cli.cwd / "data" / "MNIST" / "raw"
     here.mkdir(parents=True)
@@ -169,6 +169,7 @@ def test_a_file_in_place_of_the_studies_is_a_fault_of_the_machine(cli: Cli) -> N
     assert (cli.cwd / "studies").read_text(encoding="utf-8") == "mine"
 
 
+@pytest.mark.slow
 def test_a_studies_folder_that_cannot_be_written_is_a_fault_of_the_machine(cli: Cli) -> None:
     # /proc refuses root too
     one_error(cli("search", write_space(cli.cwd), "--studies", "/proc/topotune"), "/proc/topotune", code=1)

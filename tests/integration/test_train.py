@@ -63,6 +63,7 @@ def test_the_same_command_again_only_reads(cli: Cli, unbroken: Path) -> None:
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_after_ctrl_c_it_goes_on_to_the_same_weights(cli: Cli, unbroken: Path) -> None:
     out = cli.cwd / "run"
     process = cli.start("train", "--out", "run", *WORDS)

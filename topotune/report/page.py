@@ -131,7 +131,9 @@ def _render(study: _Study, pictures: dict[str, Picture | None]) -> str:
 
 def _sentences(study: _Study) -> list[str]:
     counts = study.summary.get("trials") or tables.count_states(study.trials)
-    return [wording.trials_sentence(counts), wording.best_sentence(study.summary.get("best_trial"))]
+    summary = study.summary
+    best, kept = wording.best_sentence(summary.get("best_trial")), summary.get("best_checkpoint")
+    return [wording.trials_sentence(counts), best, wording.checkpoint_sentence(kept)]
 
 
 def _findings(summary: dict[str, Any]) -> list[str]:

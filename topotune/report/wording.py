@@ -57,8 +57,18 @@ def best_sentence(best: Mapping[str, Any] | None) -> str:
     if best is None:
         return "No configuration can be called the best yet: no trial is complete."
     return (
-        f"Best configuration: {configuration(best['topography'], best['weight'])}, "
+        f"The search's best configuration: {configuration(best['topography'], best['weight'])}, "
         f"validation accuracy {percent(best['validation_accuracy'])}% (trial {best['id']})."
+    )
+
+
+def checkpoint_sentence(best: Mapping[str, Any] | None) -> str:
+    """Which model the study's ``best/`` holds."""
+    if best is None:
+        return ""
+    return (
+        f"The checkpoint in best/: {configuration(best['topography'], best['weight'])}, seed {best['seed']}, "
+        f"validation accuracy {percent(best['validation_accuracy'])}%."
     )
 
 

@@ -72,7 +72,8 @@ class Study:
         # by the name it began with: a folder may have been renamed since
         name = existing.study_name if existing else file.name
         self._study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
-        self._study.set_user_attr(HASH, file.hash)
+        if self._study.user_attrs.get(HASH) != file.hash:
+            self._study.set_user_attr(HASH, file.hash)
         write_text(folder.study_file, to_toml(file))
         self._enqueue_first_trials()
         self._running: dict[int, optuna.Trial] = {}

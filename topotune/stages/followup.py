@@ -1,5 +1,6 @@
 """The stages after the search: confirm and prune."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def confirm_best(session: Session) -> None:
         rows.append(row | {"checkpoint": str(Path(row["checkpoint"]).relative_to(folder.path))})
         order = {one.config.hash: place for place, one in enumerate(wanted_jobs)}
         rows.sort(key=lambda one: order[one["config_hash"]])
+        shutil.rmtree(job.out / "last", ignore_errors=True)  # nothing is left to go on from
         _log_confirmed(session, job, row)  # first: a row that is there is not looked at again
         write_csv(folder.confirm_table, CONFIRM_COLUMNS, rows)
         return f"{label(job.config)}: test accuracy {row['test_accuracy']:.4f}"

@@ -8,9 +8,11 @@ from typing import Any
 from topotune import provenance
 from topotune.config import NONE
 from topotune.files import Row, read_csv, read_table, write_json
-from topotune.folder import CHECKPOINT_FILES
+from topotune.folder import CHECKPOINT_FILES, StudyFolder
 from topotune.followup.statistics import compare
 from topotune.stages.session import Session
+from topotune.training.checkpoint import load_config
+from topotune.training.fit import read_result
 
 
 def report(session: Session) -> Path:
@@ -49,6 +51,7 @@ def summarise(session: Session, data_checksum: str | None = None) -> None:
         "trials": _counts(rows),
         "epochs": sum(row["epochs"] for row in rows),
         "best_trial": best and {key: best[key] for key in ("id", "topography", "weight", "validation_accuracy")},
+        "best_checkpoint": _best_checkpoint(session.folder),
         "confirm": compare(confirmed, NONE),
         "provenance": {
             "git_commit": session.commit,
@@ -62,6 +65,16 @@ def summarise(session: Session, data_checksum: str | None = None) -> None:
     if summary != before:  # only news get a new time
         summary["provenance"]["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(session.folder.summary, summary)
+
+
+def _best_checkpoint(folder: StudyFolder) -> dict[str, Any] | None:
+    """What ``best/`` holds: after confirm it need not be the search's best configuration."""
+    result = read_result(folder.best)
+    if result is None:
+        return None
+    config = load_config(folder.best)
+    found = {"topography": config.topography, "weight": config.weight, "seed": config.seed}
+    return found | {"validation_accuracy": result.validation_accuracy}
 
 
 def _counts(rows: Sequence[Row]) -> dict[str, int]:

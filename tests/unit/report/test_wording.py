@@ -60,6 +60,6 @@ def test_sentences() -> None:
     assert wording.trials_sentence(dict.fromkeys(counts, 0)) == "No trial has been run yet."
     control = {"id": 3, "topography": "none", "weight": 0.0, "validation_accuracy": 0.975}
     assert wording.best_sentence(control) == (
-        "Best configuration: the control (no topography), validation accuracy 97.50% (trial 3)."
+        "The search's best configuration: the control (no topography), validation accuracy 97.50% (trial 3)."
     )
     assert "no trial is complete" in wording.best_sentence(None)
