@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -227,16 +228,30 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _ui(options: argparse.Namespace) -> None:
-    from topotune.tracking import check_free, default_store, ui_command
+    from topotune.tracking import default_store, ui_command
 
     studies = _studies_folder(options)
     store = _store(options, studies)
     if store == default_store(studies) and not (studies / "mlflow.db").exists():
         raise InputError(f"no MLflow data in {studies} yet: run a study, or give its folder with --studies")
-    check_free(options.host, options.port)
+    _check_free(options.host, options.port)
     command = ui_command(store, options.host, options.port)
     print(f"starting MLflow's pages on http://{options.host}:{options.port} (Ctrl-C ends them)", flush=True)
     os.execv(command[0], command)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Whether MLflow's pages can listen there.
+
+    Raises:
+        InputError: the port is in use, or is none.
+    """
+    if not 0 < port < 2**16:
+        raise InputError(f"--port {port}: must be from 1 to 65535")
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: cannot listen there ({error}); give another port") from None
 
 
 def _new_session(options: argparse.Namespace) -> Any:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-import socket
+import sys
 import threading
 import time
 import uuid
@@ -161,11 +161,14 @@ class _Sender:
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # still being written
-                try:
-                    record = json.loads(line)
-                except ValueError:
+                record = _record(line)
+                if record is None:
+                    if pending:
+                        self._send_and_note(pending, end)
+                        pending = []
                     self._warn(f"a damaged line of {self._outbox} is left out: {line[:60]!r}")
                     end += len(line)
+                    self._note(end)
                     continue
                 if pending and (record["kind"] != "metrics" or record["key"] != pending[0]["key"] or _full(pending)):
                     self._send_and_note(pending, end)
@@ -181,6 +184,9 @@ class _Sender:
     def _send_and_note(self, records: list[dict[str, Any]], end: int) -> None:
         self._connect()
         self._send(records)
+        self._note(end)
+
+    def _note(self, end: int) -> None:
         self._offset = end
         write_json(self._state_file, {"offset": self._offset, "runs": self._runs})
 
@@ -278,6 +284,15 @@ class _Sender:
         self._client.set_terminated(run, record["status"], record["time"])
 
 
+def _record(line: bytes) -> dict[str, Any] | None:
+    """A record of the outbox, or None where the line is damaged."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"kind", "key"} <= set(record) else None
+
+
 def _full(records: list[dict[str, Any]]) -> bool:
     return sum(len(record["values"]) for record in records) >= _BATCH
 
@@ -330,20 +345,6 @@ def _registered(uri: str, store: str) -> str:
     return str(client.get_model_version_download_uri(*found))
 
 
-def check_free(host: str, port: int) -> None:
-    """Whether MLflow's pages can listen there.
-
-    Raises:
-        InputError: the port is in use, or is none.
-    """
-    try:
-        socket.create_server((host, port)).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--host {host} --port {port}: cannot listen there ({error}); give another port") from None
-
-
 def ui_command(uri: str, host: str, port: int) -> list[str]:
     """The command that opens MLflow's pages on the store; it listens on loopback unless told otherwise."""
-    import sys
-
     return [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]

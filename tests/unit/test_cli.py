@@ -1,11 +1,13 @@
 """The command line's words: help, and errors in one line."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
-from topotune.cli import main
+from topotune.cli import _check_free, main
+from topotune.errors import InputError
 
 COMMANDS = ("run", "search", "confirm", "prune", "report", "plan", "studies", "show", "ui", "train")
 
@@ -47,6 +49,22 @@ def test_wrong_input_is_one_line_and_code_2(tmp_path: Path, capsys: pytest.Captu
     assert "no study 'none-such'" in _error(capsys, "show", "none-such", "--studies", tmp_path)
     assert "no MLflow data in" in _error(capsys, "ui", "--studies", tmp_path)
     assert "not a tracking URI" in _error(capsys, "ui", "--studies", tmp_path, "--mlflow", "ftp://x")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = ["--mlflow", f"sqlite:///{tmp_path}/x.db", "--port", taken.getsockname()[1]]
+        assert "cannot listen there" in _error(capsys, "ui", "--studies", tmp_path, *words)
+    assert "--top 0: must be at least 1" in _error(capsys, "show", "any", "--studies", tmp_path, "--top", 0)
+
+
+def test_what_the_machine_could_not_do_is_one_line_and_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("epochs=1", "threads=1", "learning_rate=1e30", "warmup=0.0", "model=mnist_cnn", "device=cpu")
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert main(["train", "--out", str(tmp_path / "run"), *words]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+    assert shown.err.startswith("topotune: error: training diverged: a loss is not finite in epoch 1 (task loss ")
 
 
 def test_plan_and_studies_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,3 +86,17 @@ def test_train_prints_each_epoch_and_goes_on(tmp_path: Path, capsys: pytest.Capt
     assert main(words) == 0  # a finished run is only read, and told again
     assert capsys.readouterr().out.splitlines() == first
     assert "holds another trial" in _error(capsys, *words, "--set", "seed=1")
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        reason = rf"--host 127\.0\.0\.1 --port {port}: cannot listen there \(.*\); give another port"
+        with pytest.raises(InputError, match=reason):
+            _check_free("127.0.0.1", port)
+    _check_free("127.0.0.1", port)
+    with socket.create_server(("127.0.0.1", port)):
+        pass  # it was only looked at
+    for wrong in (70000, 65536, 0, -1):
+        with pytest.raises(InputError, match=f"--port {wrong}: must be from 1 to 65535"):
+            _check_free("127.0.0.1", wrong)

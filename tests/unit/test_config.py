@@ -33,6 +33,7 @@ def test_defaults_are_the_first_papers() -> None:
         ("workers", 0, "workers = 0 is out of range"),
         ("seed", -1, "seed = -1 is out of range"),
         ("threads", -1, "threads = -1 is out of range"),
+        ("threads", 1025, "threads = 1025 is out of range; it must be finite and >= 0 and <= 1024"),
         ("weight", -1e-9, "weight = -1e-09 is out of range; it must be finite and >= 0"),
         ("weight", math.nan, "weight = nan is out of range"),
         ("weight", math.inf, "weight = inf is out of range"),
@@ -88,10 +89,12 @@ def test_each_worker_needs_two_samples(workers: int, batch_size: int, fits: bool
 
 @pytest.mark.parametrize(("name", "value"), [("momentum", 0), ("momentum", 1), ("warmup", 1), ("weight", 2)])
 def test_an_integer_is_taken_for_a_float(name: str, value: int) -> None:
-    config = TrialConfig(**{name: value})
+    topography = "line" if name == "weight" else "none"
+    config = TrialConfig(topography=topography, **{name: value})
     assert type(getattr(config, name)) is float
-    assert config == TrialConfig(**{name: float(value)})
-    assert config.hash == TrialConfig(**{name: float(value)}).hash
+    same = TrialConfig(topography=topography, **{name: float(value)})
+    assert config == same
+    assert config.hash == same.hash
 
 
 def test_a_config_is_frozen() -> None:
@@ -111,11 +114,28 @@ def test_where_it_runs_is_no_part_of_a_trial() -> None:
     assert TrialConfig(device="cpu", threads=3).hash == TrialConfig().hash
 
 
-@pytest.mark.parametrize("control", [{"topography": "none", "weight": 5.0}, {"topography": "sphere", "weight": 0.0}])
-def test_the_control_is_one_trial_whatever_its_topographic_settings(control: dict[str, Any]) -> None:
-    config = TrialConfig(**control, distance="l1", layer_reduction="mean")
+def test_the_control_is_one_trial_whatever_its_topographic_settings() -> None:
+    config = TrialConfig(topography="none", weight=0, distance="l1", layer_reduction="mean")
     assert not config.topographic
     assert config.hash == TrialConfig().hash
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"topography": "none", "weight": 5.0}, {"weight": 1e-9}, {"topography": "sphere", "weight": 0.0},
+        {"topography": "sphere"}, {"topography": "line", "weight": -0.0},
+    ],
+)  # fmt: skip
+def test_a_topography_and_a_weight_go_together(settings: dict[str, Any]) -> None:
+    wanted = r"topography '(none|sphere|line)' with weight .*: a topography needs a weight above 0, and the control"
+    with pytest.raises(InputError, match=wanted):
+        TrialConfig(**settings)
+    with pytest.raises(InputError, match=wanted):
+        TrialConfig.from_dict(settings)
+    with pytest.raises(InputError, match=wanted):
+        TrialConfig().replace(**settings)
+    assert TrialConfig(topography="sphere", weight=1e-300).topographic
 
 
 OTHER: dict[str, Any] = {
@@ -137,10 +157,13 @@ def test_every_setting_is_tested_for_its_part_in_the_identity() -> None:
     assert set(SETTINGS) == {*OTHER, "device", "threads", "loss"}
 
 
+topographies = st.one_of(
+    st.just(("none", 0.0)),
+    st.tuples(st.sampled_from(["grid2d", "nested3d"]), st.floats(0, 1e6, exclude_min=True)),
+)
 configs = st.builds(
-    TrialConfig,
-    topography=st.sampled_from(["none", "grid2d", "nested3d"]),
-    weight=st.floats(0, 1e6),
+    lambda pair, **settings: TrialConfig(topography=pair[0], weight=pair[1], **settings),
+    topographies,
     learning_rate=st.floats(1e-12, 1e6),
     epochs=st.integers(1, 10**6),
     augment=st.booleans(),

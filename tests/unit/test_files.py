@@ -68,6 +68,31 @@ def test_csv_cells_have_types(tmp_path: Path) -> None:
     assert files.read_csv(tmp_path / "none.csv") == []
 
 
+@pytest.mark.parametrize("content", ["[]", "3", "null", '"a"'])
+def test_a_table_is_a_json_object(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"a\.json: not a JSON object"):
+        files.read_table(path)
+    path.write_text('{"a": 1}')
+    assert files.read_table(path) == {"a": 1}
+    path.write_text('{"a": 1')
+    with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
+        files.read_table(path)
+    with pytest.raises(InputError, match=r"b\.json: no such file"):
+        files.read_table(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(("row", "line"), [("3", 3), ("3,4", 3), ("3,4,5,6", 3), ('3,"4,5\n', 3), ("3,4,\n7,8", 4)])
+def test_a_row_cut_short_or_too_long_is_named(row: str, line: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"a,b,c\n1,2,\n{row}")
+    with pytest.raises(InputError, match=rf"a\.csv, line {line}: has not as many cells as the header; .* damaged"):
+        files.read_csv(path)
+    path.write_text("a,b,c\n1,2,\n")  # an empty cell is none that is missing
+    assert files.read_csv(path) == [{"a": 1, "b": 2, "c": None}]
+
+
 def test_hashes_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     rows = [{"config_hash": one, "id": 7} for one in ("0000000012345678", "1234567e80000000", "1e5")]

@@ -12,14 +12,13 @@ from topotune.search.study_file import load_study
 
 SPACE = """
 [fixed]
-epochs = 4
 batch_size = 100
 [scientific]
 topography = {choices = ["none", "grid2d", "circle"]}
 weight = {choices = [0.1, 1.0]}
 [nuisance]
 learning_rate = {low = 0.01, high = 0.3, log = true}
-seed = {low = 1, high = 3}
+epochs = {low = 2, high = 4}
 [budget]
 trials = 10
 [confirm]
@@ -47,16 +46,16 @@ def test_a_plan_by_hand(space: Path) -> None:
     assert plan["confirmed_models"] == 6
     assert plan["confirm_epochs"] == 24
     assert plan["pruned_evaluations"] == 18
-    # 12 learning rates x 3 seeds for the control, times 2 weights for each of the two others
+    # 12 learning rates x 3 numbers of epochs for the control, times 2 weights for each of the two others
     assert plan["full_grid_trials"] == 36 + 2 * 72
     assert plan["full_grid_epochs"] == 4 * 180
     assert plan["searched"] == {
         "topography": "one of none, grid2d, circle",
         "weight": "one of 0.1, 1.0",
         "learning_rate": "0.01 to 0.3, logarithmic",
-        "seed": "1 to 3, linear, whole numbers",
+        "epochs": "2 to 4, linear, whole numbers",
     }
-    assert plan["fixed"] == {"epochs": 4, "batch_size": 100}
+    assert plan["fixed"] == {"batch_size": 100}
 
 
 def test_a_plan_in_words(space: Path) -> None:
@@ -94,6 +93,13 @@ def test_a_study_without_a_topography_is_a_grid_of_the_rest(space: Path) -> None
     plan = show.plan(load_study(space, {"topography": "none"}))
     assert plan["full_grid_trials"] == 36
     assert plan["confirmed_models"] == 2
+
+
+@pytest.mark.parametrize(("trials", "models"), [(1, 2), (2, 4), (3, 6), (4, 6)])
+def test_a_topography_without_a_trial_is_not_confirmed(trials: int, models: int, space: Path) -> None:
+    plan = show.plan(load_study(space, {"budget.trials": trials}))
+    assert plan["confirmed_models"] == models
+    assert (plan["confirm_epochs"], plan["pruned_evaluations"]) == (4 * models, 3 * models)
 
 
 def test_a_study_of_nothing(tmp_path: Path) -> None:

@@ -173,9 +173,11 @@ def test_a_sender_killed_between_a_run_and_its_params(
 ) -> None:
     client = MlflowClient(store)
     experiment = client.create_experiment("digits", artifact_location=(tmp_path / "a").as_uri())
-    client.create_run(experiment, tags={"topotune.key": "study"}, run_name="digits")
+    tags = {"topotune.key": "study", "topotune.uid": "0123"}
+    begun = client.create_run(experiment, tags=tags, run_name="digits").info.run_id
     outbox = tmp_path / "outbox" / "outbox.jsonl"
     outbox.parent.mkdir()
+    (outbox.parent / "uid").write_text("0123")
     record = {
         "kind": "run",
         "key": "study",
@@ -188,7 +190,99 @@ def test_a_sender_killed_between_a_run_and_its_params(
     outbox.write_text(json.dumps(record) + "\n")
     track().close()
     assert warnings == []
-    assert _runs(store)["study"].data.params == {"a": "1"}
+    run = _runs(store)["study"]
+    assert (run.info.run_id, run.data.params) == (begun, {"a": "1"})
+
+
+def test_a_study_of_the_same_name_elsewhere_is_another(
+    track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
+) -> None:
+    """Two folders, one experiment on one store: neither takes up the other's runs, whatever was noted."""
+    for _ in range(2):  # the second time, nothing is known of what was sent
+        for name in ("outbox", "elsewhere"):
+            tracker = Tracker(tmp_path / name, store, "digits", warnings.append)
+            if not (tmp_path / name / "outbox.jsonl").read_bytes():
+                _tell(tracker, artifact)
+            tracker.close()
+            (note,) = (tmp_path / name).glob("sent-*.json")
+            note.unlink()
+    assert warnings == []
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    owners: dict[str, list[str]] = {}
+    for run in runs:
+        owners.setdefault(run.data.tags["topotune.uid"], []).append(run.data.tags["topotune.key"])
+    assert set(owners) == {(tmp_path / name / "uid").read_text() for name in ("outbox", "elsewhere")}
+    assert len(owners) == 2
+    for keys in owners.values():
+        assert sorted(keys) == ["confirm/a", "study", "trial/0", "trial/1"]
+
+
+def test_damaged_lines_are_left_out_once_and_the_rest_arrives(
+    track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
+) -> None:
+    outbox = tmp_path / "whole"
+    outbox.mkdir()
+    tracker = Tracker(outbox, f"sqlite:///{tmp_path / 'other.db'}", "digits", lambda _text: None)
+    _tell(tracker, artifact)
+    tracker.close(patience=0)
+    lines = (outbox / "outbox.jsonl").read_bytes().splitlines(keepends=True)
+    damaged = [b"\0\0\0\n", b'{"kind": "metr\n', b"\xff\n", b"[1]\n", b'{"kind": "run"}\n']
+    (tmp_path / "outbox").mkdir()
+    # before the first, between metrics of one run, and after the last
+    whole = [damaged[0], *lines[:3], damaged[1], lines[3], damaged[2], *lines[4:], damaged[3], damaged[4]]
+    (tmp_path / "outbox" / "outbox.jsonl").write_bytes(b"".join(whole))
+    tracker = track()
+    tracker.metrics("trial/0", 4, {"extra": 5.0}, at=7.0)
+    tracker.close()
+    assert len(warnings) == 5
+    for line, warning in zip(damaged, warnings, strict=True):
+        assert f"a damaged line of {tmp_path / 'outbox' / 'outbox.jsonl'} is left out: {line!r}" in warning
+    _check(store)
+    track().close()
+    track().close()
+    assert len(warnings) == 5
+    _check(store)
+
+
+def test_an_outbox_begun_anew_is_sent_from_its_start(
+    track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
+) -> None:
+    tracker = track()
+    _tell(tracker, artifact)
+    tracker.close()
+    (tmp_path / "outbox" / "outbox.jsonl").unlink()
+    tracker = track()
+    tracker.run("study", "digits", None, {}, {})
+    tracker.metrics("study", 1, {"late": 2.0})
+    tracker.end("study")
+    tracker.close()
+    assert warnings == []
+    _check(store)
+    assert _runs(store)["study"].data.metrics == {"late": 2.0}
+
+
+def test_a_deleted_experiment_comes_back(
+    track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str]
+) -> None:
+    tracker = track()
+    _tell(tracker, artifact)
+    tracker.close()
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    tracker = track()
+    tracker.metrics("study", 1, {"late": 2.0})
+    tracker.close()
+    assert warnings == []
+    again = client.get_experiment_by_name("digits")
+    assert again is not None
+    assert (again.experiment_id, again.lifecycle_stage) == (experiment.experiment_id, "active")
+    assert _runs(store)["study"].data.metrics == {"late": 2.0}
+    _check(store)
 
 
 def test_half_a_line_is_cut_off(
@@ -283,15 +377,18 @@ def test_a_store_that_is_away_slows_and_breaks_nothing(
     tracker.close(patience=20)
     assert told < 1
     assert time.monotonic() - started < 25
-    assert len(warnings) == 1
+    assert len(warnings) == 2
     assert "does not take records" in warnings[0]
     assert str(tmp_path / "outbox" / "outbox.jsonl") in warnings[0]
     assert "name:***@127.0.0.1" in warnings[0]
     assert "s3cret" not in "".join(warnings)
+    waiting = f"12 records wait in {tmp_path / 'outbox' / 'outbox.jsonl'}; they are sent when the study is next worked"
+    assert warnings[1].startswith(waiting)
     assert len((tmp_path / "outbox" / "outbox.jsonl").read_text().splitlines()) == 12
     # pointed at another store, everything is sent there from the start
     track(store).close()
     _check(store)
+    assert len(warnings) == 2
 
 
 @pytest.mark.parametrize(
@@ -395,12 +492,14 @@ def test_a_server_that_comes_goes_and_comes_back(
     tracker = track(server.uri)
     tracker.run("early", "early", None, {"a": 1}, {})
     tracker.close(patience=20)
-    assert len(warnings) == 1
+    assert len(warnings) == 2
+    assert "does not take records" in warnings[0]
+    assert warnings[1].startswith("1 records wait in ")
     server.start()
     tracker = track(server.uri)
     tracker.metrics("early", 1, {"x": 1.0})
     tracker.close()
-    assert len(warnings) == 1
+    assert len(warnings) == 2
     run = _runs(server.uri)["early"]
     assert (run.data.params, run.data.metrics) == ({"a": "1"}, {"x": 1.0})
 
@@ -414,10 +513,12 @@ def test_a_server_that_comes_goes_and_comes_back(
     server.stop()
     _tell(tracker, artifact)
     tracker.close(patience=30)
-    assert len(warnings) == 2
+    assert len(warnings) == 4
+    assert "does not take records" in warnings[2]
+    assert warnings[3].startswith("12 records wait in ")
     server.start()
     track(server.uri).close()
-    assert len(warnings) == 2
+    assert len(warnings) == 4
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None

@@ -120,11 +120,12 @@ class _ByPixels(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 slope = torch.baddbmm(wanted, u, gram, beta=-1)  # U UᵀU − T U
                 slope -= (slope * u).sum(2, keepdim=True) * u
-                ctx.save_for_backward(slope.mul_(alive * (4 / _pairs(y)) / norm).to(y.dtype))
+                ctx.save_for_backward(slope.mul_(alive * (4 / _pairs(y)) / norm))
+                ctx.dtype = y.dtype
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
-        return slope * gradient, None
+        return (slope * gradient).to(ctx.dtype), None

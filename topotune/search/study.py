@@ -59,6 +59,20 @@ class Study:
         if file.name != folder.name:
             raise InputError(f"study.name = {file.name!r}: the study in {folder.path} is called {folder.name!r}")
         self._lock = _hold(folder)
+        try:
+            self._study = self._open()
+        except BaseException:
+            self.close()
+            raise
+        write_text(folder.study_file, to_toml(file))
+        self._enqueue_first_trials()
+        self._running: dict[int, optuna.Trial] = {}
+        self._reported: dict[int, set[int]] = {}  # number -> epochs
+        self._left = self._trials(TrialState.RUNNING)
+
+    def _open(self) -> optuna.Study:
+        """The study in the journal; a new one where there is none."""
+        file, folder = self.file, self.folder
         _mend(folder.journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage, existing = _open_journal(folder)
@@ -71,14 +85,10 @@ class Study:
             optuna.create_study(study_name=file.name, storage=storage, direction="maximize")
         # by the name it began with: a folder may have been renamed since
         name = existing.study_name if existing else file.name
-        self._study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
-        if self._study.user_attrs.get(HASH) != file.hash:
-            self._study.set_user_attr(HASH, file.hash)
-        write_text(folder.study_file, to_toml(file))
-        self._enqueue_first_trials()
-        self._running: dict[int, optuna.Trial] = {}
-        self._reported: dict[int, set[int]] = {}  # number -> epochs
-        self._left = self._trials(TrialState.RUNNING)
+        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+        if study.user_attrs.get(HASH) != file.hash:
+            study.set_user_attr(HASH, file.hash)
+        return study
 
     def close(self) -> None:
         """Let go of the study, so that another driver can have it."""
@@ -216,7 +226,7 @@ def _open_journal(folder: StudyFolder) -> tuple[JournalStorage, FrozenStudy | No
     try:
         storage = JournalStorage(JournalFileBackend(str(folder.journal)))
         studies = storage.get_all_studies()
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{folder.journal} is damaged ({error}): put it back from a copy, or use --fresh") from None
     return storage, studies[0] if studies else None
 

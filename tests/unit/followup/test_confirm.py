@@ -56,7 +56,7 @@ def _fit(config: TrialConfig, out: Path, data: Path | None) -> Any:
 
 def test_jobs_go_seed_by_seed_on_seeds_that_the_search_never_saw(quick: Quick, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
-    for number, config in ((4, quick(topography="none", seed=2)), (7, quick(seed=2))):
+    for number, config in ((4, quick(topography="none", weight=0.0, seed=2)), (7, quick(seed=2))):
         write_json(folder.trial(number) / "config.json", config.to_dict())
     selected = {"none": {"id": 4}, "grid2d": {"id": 7}}
     found = list(jobs(folder, selected, 2, Path("data"), _fit))

@@ -30,8 +30,14 @@ def test_paired_difference_by_hand() -> None:
 
 def test_differences_without_spread_or_number() -> None:
     assert paired_difference([0.5], [0.25]) == (0.25, None, None)
-    assert paired_difference([0.5, 0.75], [0.25, 0.5]) == (0.25, 0.25, 0.25)
-    assert paired_difference([0.5, 0.5], [0.5, 0.5]) == (0, 0, 0)
+    assert paired_difference([0.5, 0.75], [0.25, 0.5]) == (0.25, None, None)
+    assert paired_difference([0.5, 0.5], [0.5, 0.5]) == (0, None, None)
+    # equal but for rounding: 0.8 − 0.7 and 0.3 − 0.2 differ in their last bits
+    mean, low, high = paired_difference([0.8, 0.3], [0.7, 0.2])
+    assert mean == pytest.approx(0.1)
+    assert (low, high) == (None, None)
+    # one image of a million more makes an interval
+    assert None not in paired_difference([0.8, 0.300001], [0.7, 0.2])
 
 
 accuracies = st.floats(0, 1).map(lambda value: round(value, 4))
@@ -42,8 +48,9 @@ def test_the_interval_is_that_of_the_paired_t_test(pairs: list[tuple[float, floa
     """95%: it holds zero just when the two-sided p is more than 0.05."""
     values, control = zip(*pairs, strict=True)
     mean, low, high = paired_difference(values, control)
-    if len({a - b for a, b in pairs}) == 1:
-        assert low == high == mean
+    if len({round(10**4 * (a - b)) for a, b in pairs}) == 1:  # accuracies have four digits here
+        assert low is high is None
+        assert mean == pytest.approx(values[0] - control[0])
         return
     theirs = stats.ttest_rel(values, control)
     interval = theirs.confidence_interval(0.95)
@@ -68,6 +75,7 @@ def test_comparison_is_seed_by_seed_over_the_seeds_that_both_have() -> None:
     grid, none, sphere = compare(rows, "none")
     assert [row["topography"] for row in (grid, none, sphere)] == ["grid2d", "none", "sphere"]
     assert (grid["seeds"], none["seeds"], sphere["seeds"]) == (3, 3, 1)
+    assert (grid["shared_seeds"], none["shared_seeds"], sphere["shared_seeds"]) == (2, 3, 0)
     assert (grid["weight"], none["weight"]) == (2, 0.0)
     assert grid["mean"] == pytest.approx((0.92 + 0.84 + 0.10) / 3)
     # differences 0.02 and 0.04: mean 0.03, standard error 0.01, t(0.975, 1 degree) = 12.7062

@@ -154,6 +154,23 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     assert loss.item() == pytest.approx(_by_formula(y, target), rel=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [WIDE, NARROW])
+def test_gradient_of_half_precision_is_that_of_float32_rounded_once(
+    shape: tuple[int, int, int], layout: torch.memory_format, dtype: torch.dtype
+) -> None:
+    half = _draw(2, *shape, seed=3, dtype=dtype).clone(memory_format=layout).requires_grad_()
+    exact = half.detach().float().requires_grad_()
+    for y in (half, exact):
+        (3 * channel_loss(y, _target(shape[0]))).backward()
+    assert half.grad is not None
+    assert exact.grad is not None
+    assert half.grad.dtype == dtype
+    assert exact.grad.abs().max() > 0
+    assert torch.equal(half.grad, exact.grad.to(dtype))
+
+
 def test_autocast_does_not_reach_in() -> None:
     y, target = _draw(2, 6, 4, 4, dtype=torch.float32), _target(6)
     expected = channel_loss(y, target)

@@ -46,7 +46,11 @@ def test_an_interval_with_zero_finds_no_difference(low: float, high: float) -> N
 
 def test_a_single_seed_concludes_nothing() -> None:
     text = wording.finding(_confirmed(seeds=1, std=None, low=None, high=None))
-    assert text == "grid2d with λ = 0.3: +0.42 percentage points from the control in 1 seed, too few for an interval."
+    assert text == "grid2d with λ = 0.3: +0.42 percentage points from the control in 1 seed: no interval."
+    # equal differences in many seeds have no interval either; the seeds are those that the control has, too
+    equal = wording.finding(_confirmed(shared_seeds=4, low=None, high=None))
+    assert equal == "grid2d with λ = 0.3: +0.42 percentage points from the control in 4 seeds: no interval."
+    assert "95% interval +0.10 to +0.74, 3 seeds)" in wording.finding(_confirmed(shared_seeds=3))
     alone = wording.finding(_confirmed(difference=None, low=None, high=None))
     assert alone == "grid2d with λ = 0.3: not compared with the control (5 seeds)."
 

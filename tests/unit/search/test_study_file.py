@@ -21,14 +21,14 @@ SPACE = """
 name = "a-study"
 [fixed]
 epochs = 6
-batch_size = 32
+weight_decay = 0.001
 [scientific]
 topography = {choices = ["none", "grid2d", "circle"]}
 weight = {low = 0.001, high = 10.0, log = true}
 distance = {choices = ["euclidean", "l1"]}
 [nuisance]
 learning_rate = {low = 0.01, high = 0.3}
-seed = {low = 1, high = 5}
+batch_size = {low = 16, high = 64}
 [budget]
 trials = 9
 """
@@ -49,12 +49,12 @@ def load(tmp_path: Path) -> Load:
 def test_what_a_file_says(load: Load) -> None:
     study = load()
     assert study.name == "a-study"
-    assert list(study.dimensions) == ["topography", "weight", "distance", "learning_rate", "seed"]
+    assert list(study.dimensions) == ["topography", "weight", "distance", "learning_rate", "batch_size"]
     assert study.dimensions["topography"] == Choices(("none", "grid2d", "circle"))
     assert study.dimensions["weight"] == Range(0.001, 10.0, log=True, whole=False)
     assert study.dimensions["learning_rate"] == Range(0.01, 0.3, log=False, whole=False)
-    assert study.dimensions["seed"] == Range(1, 5, log=False, whole=True)
-    assert study.constants == {"epochs": 6, "batch_size": 32}
+    assert study.dimensions["batch_size"] == Range(16, 64, log=False, whole=True)
+    assert study.constants == {"epochs": 6, "weight_decay": 0.001}
     assert study.epochs == 6
     assert study.option("budget", "trials") == 9
 
@@ -86,8 +86,12 @@ ERRORS = [
     ("[study]\nsampler = 'grid'", "[study] sampler = 'grid' must be one of tpe, random"),
     ("[study]\npruner = 'asha'", "[study] pruner = 'asha' must be one of successive_halving"),
     ("[study]\npruner = []", "[study] pruner = [] must be one of successive_halving"),
-    ("[study]\nseed = -1", "[study] seed = -1 must be an integer >= 0"),
-    ("[study]\nseed = true", "[study] seed = True must be an integer >= 0"),
+    ("[study]\nseed = -1", "[study] seed = -1 must be an integer from 0 to 2147483647"),
+    ("[study]\nseed = true", "[study] seed = True must be an integer from 0"),
+    ("[study]\nseed = 2147483648", "[study] seed = 2147483648 must be an integer from 0 to 2147483647"),
+    ("[study]\nseed = 1.0", "[study] seed = 1.0 must be an integer from 0"),
+    ("[study]\nname = 'mlflow.db'", "[study] name = 'mlflow.db' must be a name"),
+    ("[study]\nname = 'mlartifacts'", "[study] name = 'mlartifacts' must be a name"),
     ("[study]\nnames = 'a'", "[study]: unknown key 'names'; choose from name, description"),
     ("[objective]\nmetric = 'test_accuracy'", "[objective] metric = 'test_accuracy' must be one of validation_acc"),
     ("[budget]\ntrials = 0", "[budget] trials = 0 must be an integer >= 1"),
@@ -95,15 +99,20 @@ ERRORS = [
     ("[budget]\nmin_epochs = 0", "[budget] min_epochs = 0 must be"),
     ("[budget]\nmin_epochs = 101", "[budget] min_epochs = 101 is more than the trials' 100 epochs"),
     ("[budget]\nreduction_factor = 1", "[budget] reduction_factor = 1 must be"),
-    ("[budget]\ncpus_per_worker = nan", "[budget] cpus_per_worker = nan must be a number >= 0"),
-    ("[budget]\ncpus_per_worker = inf", "[budget] cpus_per_worker = inf must be a number >= 0"),
+    ("[budget]\ncpus_per_worker = nan", "[budget] cpus_per_worker = nan must be a number > 0"),
+    ("[budget]\ncpus_per_worker = inf", "[budget] cpus_per_worker = inf must be a number > 0"),
+    ("[budget]\ncpus_per_worker = 0", "[budget] cpus_per_worker = 0 must be a number > 0"),
+    ("[budget]\ncpus_per_worker = -0.5", "[budget] cpus_per_worker = -0.5 must be a number > 0"),
+    ("[budget]\ncpus_per_worker = true", "[budget] cpus_per_worker = True must be a number > 0"),
     ("[budget]\ngpus_per_worker = 'all'", "[budget] gpus_per_worker = 'all' must be a number >= 0, or 'auto'"),
     ("[budget]\ngpus_per_worker = -0.5", "[budget] gpus_per_worker = -0.5 must be"),
     ("[confirm]\nseeds = 0", "[confirm] seeds = 0 must be"),
     ("[prune]\ncriterion = 'l1'", "[prune] criterion = 'l1' must be one of l2"),
-    ("[prune]\nproportions = []", "[prune] proportions = [] must be a list of numbers from 0 to 1"),
+    ("[prune]\nproportions = []", "[prune] proportions = [] must be distinct numbers from 0 to 1"),
     ("[prune]\nproportions = [0, 1.1]", "[prune] proportions = [0, 1.1] must be"),
     ("[prune]\nproportions = [true]", "[prune] proportions = [True] must be"),
+    ("[prune]\nproportions = [0, 0.5, 0.5]", "[prune] proportions = [0, 0.5, 0.5] must be distinct numbers"),
+    ("[prune]\nproportions = [1, 1.0]", "[prune] proportions = [1, 1.0] must be distinct numbers"),
     ("[prune]\nproportions = 0.5", "[prune] proportions = 0.5 must be"),
     ("[fixed]\nepoch = 3", "[fixed]: unknown setting 'epoch'; choose from dataset"),
     ("[fixed]\nepochs = 'many'", "[fixed]: epochs = 'many' is not an integer"),
@@ -132,6 +141,13 @@ ERRORS = [
     ("[nuisance]\ndevice = {choices = ['cpu', 'cuda']}", "[nuisance] device: cannot be searched"),
     ("[nuisance]\nthreads = {low = 1, high = 2}", "[nuisance] threads: cannot be searched"),
     ("[nuisance]\nworkers = {choices = [1, 2]}", "workers cannot be searched"),
+    ("[nuisance]\nworkers = {choices = [1]}", "workers cannot be searched"),
+    ("[nuisance]\nseed = {low = 1, high = 5}", "seed cannot be searched"),
+    ("[scientific]\nseed = {choices = [3]}", "seed cannot be searched"),
+    ("[scientific]\ntopography = 'sphere'", "weight, λ, can be 0 here (that is its default)"),
+    ("[fixed]\nweight = 0\n[scientific]\ntopography = {choices = ['line']}", "weight, λ, can be 0 here"),
+    ("[fixed]\ntopography = 'line'\nweight = {low = 0, high = 1}", "weight, λ, can be 0 here"),
+    ("[fixed]\ntopography = 'line'\nweight = {choices = [1, 0]}", "weight, λ, can be 0 here"),
     ("[fixed]\nbatch_size = 1078", "batch_size = 1078 is more than the 1077 training images of 'digits'"),
     ("[nuisance]\nbatch_size = {low = 16, high = 2048}", "batch_size = 2048 is more than the 1077 training images"),
     ("[nuisance]\nbatch_size = {choices = [16, 2048, 32]}", "batch_size = 2048 is more than the 1077 training"),
@@ -163,13 +179,16 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("section", ["fixed", "scientific", "nuisance"])
 def test_the_control_joins_every_comparison(section: str, load: Load) -> None:
-    searched = load(f"[{section}]\ntopography = {{choices = ['sphere', 'line']}}")
+    searched = load(f"[{section}]\nweight = 1\ntopography = {{choices = ['sphere', 'line']}}")
     assert searched.topographies == ("none", "sphere", "line")
     assert searched.dimensions["topography"] == Choices(("none", "sphere", "line"))
-    single = load(f"[{section}]\ntopography = 'sphere'")
+    single = load(f"[{section}]\nweight = 1\ntopography = 'sphere'")
     assert single.topographies == ("none", "sphere")
     assert load(f"[{section}]\ntopography = 'none'").topographies == ("none",)
-    assert load(f"[{section}]\ntopography = {{choices = ['line', 'none']}}").topographies == ("none", "line")
+    either = load(f"[{section}]\nweight = 1\ntopography = {{choices = ['line', 'none']}}")
+    assert either.topographies == ("none", "line")
+    # where there is nothing but the control, λ may be anything
+    assert load(f"[{section}]\nweight = 0\ntopography = 'none'").topographies == ("none",)
 
 
 def _suggest(study: StudyFile, **values: Any) -> tuple[dict[str, Any], list[str]]:
@@ -185,17 +204,17 @@ def _suggest(study: StudyFile, **values: Any) -> tuple[dict[str, Any], list[str]
 
 
 def test_the_control_is_asked_nothing_topographic(load: Load) -> None:
-    config, asked = _suggest(load(), topography="none", learning_rate=0.1, seed=2)
-    assert asked == ["topography", "learning_rate", "seed"]
+    config, asked = _suggest(load(), topography="none", learning_rate=0.1, batch_size=20)
+    assert asked == ["topography", "learning_rate", "batch_size"]
     assert (config["weight"], config["topography"], config["distance"]) == (0.0, "none", "euclidean")
 
 
 def test_the_others_are_asked_everything(load: Load) -> None:
     study = load()
-    config, asked = _suggest(study, topography="circle", weight=2.0, distance="l1", learning_rate=0.1, seed=2)
-    assert asked == ["topography", "weight", "distance", "learning_rate", "seed"]
+    config, asked = _suggest(study, topography="circle", weight=2.0, distance="l1", learning_rate=0.1, batch_size=20)
+    assert asked == ["topography", "weight", "distance", "learning_rate", "batch_size"]
     assert config["topography"] == "circle"
-    assert (config["weight"], config["distance"], config["seed"], config["epochs"]) == (2.0, "l1", 2, 6)
+    assert (config["weight"], config["distance"], config["batch_size"], config["epochs"]) == (2.0, "l1", 20, 6)
 
 
 def test_fixed_topographic_settings_are_the_controls_no_more_than_the_searched(load: Load) -> None:
@@ -290,13 +309,37 @@ def test_the_identity_of_a_study_is_what_it_asks_and_not_its_effort(load: Load) 
 
 def test_the_identity_of_a_study_never_changes(load: Load) -> None:
     """Folders on disk are known by it."""
-    assert load().hash == "28b0969525e7fa02"
+    assert load().hash == "4d4bbba75cc33480"
 
 
 def test_the_control_left_out_or_named_is_the_same_study(load: Load) -> None:
-    assert load("[fixed]\ntopography = {choices = ['none', 'line']}").hash == load(
-        "[fixed]\ntopography = {choices = ['line']}"
+    assert load("[fixed]\nweight = 1\ntopography = {choices = ['none', 'line']}").hash == load(
+        "[fixed]\nweight = 1\ntopography = {choices = ['line']}"
     ).hash  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "plain"),
+    [
+        ("weight = {low = 1, high = 10}", "weight = {high = 10.0, log = false, low = 1.0}",
+         {"low": 1.0, "high": 10.0, "log": False}),
+        ("weight = {choices = [1, 2]}", "weight = {choices = [1.0, 2.0]}", {"choices": [1.0, 2.0]}),
+        ("epochs = {low = 1, high = 3}", "epochs = {low = 1, high = 3, log = false}",
+         {"low": 1, "high": 3, "log": False}),
+        ("epochs = {log = true, low = 1, high = 3}", "epochs = {low = 1, high = 3, log = true}",
+         {"low": 1, "high": 3, "log": True}),
+    ],
+)  # fmt: skip
+def test_what_is_spelled_differently_is_the_same_study(one: str, other: str, plain: dict[str, Any], load: Load) -> None:
+    first, second = load(f"[nuisance]\n{one}"), load(f"[nuisance]\n{other}")
+    assert first == second
+    assert first.hash == second.hash
+    (found,) = first.sections["nuisance"].values()
+    assert found == plain
+    for name, value in plain.items():
+        assert type(found[name]) is type(value)
+        if name == "choices":
+            assert [type(choice) for choice in found[name]] == [type(choice) for choice in value]
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -348,3 +391,8 @@ def test_the_studies_that_come_with_the_package_are_whole() -> None:
 def test_device_and_threads_do_not_change_the_study(load: Load) -> None:
     assert load("[fixed]\nthreads = 1\n").hash == load('[fixed]\nthreads = 8\ndevice = "cpu"\n').hash
     assert load("[fixed]\nepochs = 1\n").hash != load("[fixed]\nepochs = 2\n").hash
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_the_seeds_of_a_study(seed: int, load: Load) -> None:
+    assert load(study__seed=seed).option("study", "seed") == seed

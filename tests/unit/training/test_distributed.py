@@ -3,8 +3,11 @@
 All that needs both ranks runs in one gang, since starting one takes seconds; each test looks at what it left.
 """
 
+import os
 import pickle
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from topotune.config import TrialConfig
 from topotune.data import DATASETS
 from topotune.data.batches import Batch, evaluation_batches
 from topotune.data.splits import load_split
-from topotune.errors import InputError
+from topotune.errors import InputError, StageError
 from topotune.files import read_csv
 from topotune.load import load_checkpoint
 from topotune.training import distributed
@@ -36,6 +39,16 @@ class Stop(Exception):
 
 def _stop_after_one(metrics: EpochMetrics) -> None:
     raise Stop(f"after epoch {metrics.epoch}")
+
+
+def _die_after_one(metrics: EpochMetrics) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _second_dies(rank: int, _address: str) -> None:
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
 
 
 def _resnet_and_batch(size: int) -> tuple[nn.Module, Any, Tensor, Tensor]:
@@ -203,3 +216,20 @@ def test_train_starts_the_ranks_itself(importable: None, quick: Quick, tmp_path:
 def test_wrong_input_on_a_rank_is_wrong_input_here(importable: None, quick: Quick, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dataset 'mnist' needs the folder"):
         train(quick(workers=2, dataset="mnist"), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_is_told_in_one_line_and_the_run_goes_on(
+    importable: None, quick: Quick, tmp_path: Path
+) -> None:
+    died = r"a rank's process died .*SIGKILL.*; the same command goes on from the last epoch"
+    config = quick(workers=2)
+    with pytest.raises(StageError, match=died):
+        train(config, tmp_path, report=_die_after_one)
+    assert [row["epoch"] for row in read_csv(tmp_path / "metrics.csv")] == [1]
+    assert not (tmp_path / "result.json").exists()
+    assert train(config, tmp_path).epochs == 2
+    started = time.monotonic()
+    with pytest.raises(StageError, match=died):
+        distributed.launch(2, _second_dies)
+    assert time.monotonic() - started < 50  # the others are not waited for

@@ -173,7 +173,7 @@ def test_a_folder_belongs_to_one_trial(whole: Any) -> None:
     assert str(out) in str(error.value)
     # the control's topographic settings are no difference
     control = TrialConfig(epochs=1)
-    assert control.hash == control.replace(topography="line").hash
+    assert control.hash == control.replace(distance="l1", layer_reduction="mean").hash
 
 
 def _damage_config(out: Path) -> Path:
@@ -232,13 +232,41 @@ def test_a_damaged_result_is_named(quick: Quick, tmp_path: Path) -> None:
         fit(quick(), tmp_path)
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.1])
-def test_divergence_is_said(weight: float, quick: Quick, tmp_path: Path) -> None:
-    config = quick(learning_rate=1e30, warmup=0.0, weight=weight, model="mnist_cnn")
-    with pytest.raises(TrainingDiverged, match="the loss is not finite in epoch 1"):
+@pytest.mark.parametrize(
+    "content", ["{}", '{"history": []}', '{"history": 3}', '{"history": [{"epoch": 1}]}', '{"history": [[]]}', "[]"]
+)
+def test_a_result_that_lacks_something_is_named(content: str, quick: Quick, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(InputError) as error:
+        fit(quick(), tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'result.json'}")
+    if content != "[]":
+        assert "result.json is damaged; delete it, and the trial goes on from last/state.pt" in str(error.value)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("topographic", [{"topography": "none", "weight": 0.0}, {"weight": 0.1}])
+def test_divergence_is_said(topographic: dict[str, Any], quick: Quick, tmp_path: Path) -> None:
+    config = quick(learning_rate=1e30, warmup=0.0, model="mnist_cnn", **topographic)
+    with pytest.raises(TrainingDiverged, match=r"^training diverged: a loss is not finite in epoch 1 \(task loss "):
         fit(config, tmp_path)
     assert not (tmp_path / "result.json").exists()
     assert not (tmp_path / "last").exists()
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_validation_loss_that_is_not_finite_is_divergence_too(
+    loss: float, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = quick(epochs=2)
+    with pytest.raises(Stop):
+        fit(config, tmp_path, report=_stop_at(1))
+    monkeypatch.setattr("topotune.training.fit.evaluate", lambda *_arguments: (0.99, loss))
+    with pytest.raises(TrainingDiverged, match=rf"in epoch 2 \(task loss \d.*, validation loss {loss}\)"):
+        fit(config, tmp_path)
+    # nothing of the second epoch is kept
+    assert [row["epoch"] for row in _table(tmp_path)] == [1]
+    assert not (tmp_path / "result.json").exists()
 
 
 @pytest.mark.parametrize("schedule", ["step", "epoch"])
@@ -266,9 +294,10 @@ def test_adam_and_bfloat16(quick: Quick, tmp_path: Path) -> None:
 
 
 def test_the_control_has_no_topographic_loss(quick: Quick, tmp_path: Path) -> None:
-    """λ = 0 and no topography are the same run."""
-    first = fit(quick(topography="none", epochs=1), tmp_path / "a")
-    second = fit(quick(weight=0.0, epochs=1), tmp_path / "b")
+    """Nor does any setting of one change it."""
+    first = fit(quick(topography="none", weight=0.0, epochs=1), tmp_path / "a")
+    settings = {"distance": "l1", "layer_reduction": "mean"}
+    second = fit(quick(topography="none", weight=0.0, epochs=1, **settings), tmp_path / "b")
     assert _history(first) == _history(second)
     assert first.history[0].topographic_loss == 0
     _same_weights(tmp_path / "a", tmp_path / "b")
@@ -286,6 +315,17 @@ def test_a_gpu_that_is_not_there_is_said(quick: Quick, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="device = 'cuda': torch sees no GPU here"):
         fit(quick(device="cuda"), tmp_path)
     assert pick_device("auto") == torch.device("cpu")
+
+
+def test_each_rank_has_a_gpu_of_its_own(quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [pick_device("auto", rank) for rank in range(3)] == [torch.device("cuda", one) for one in (0, 1, 0)]
+    assert pick_device("cuda") == torch.device("cuda", 0)
+    assert pick_device("cpu", 1) == torch.device("cpu")
+    with pytest.raises(InputError, match="workers = 3: each needs a GPU of its own, and 2 are here"):
+        train(quick(workers=3, device="auto"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_targets_are_those_of_the_layers_in_the_order_of_the_outputs(quick: Quick) -> None:
