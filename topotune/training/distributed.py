@@ -68,7 +68,10 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
     except ProcessRaisedException as trace:
         if errors.empty():
             raise
-        raise errors.get() from trace
+        error = errors.get()
+        if type(error) is RuntimeError and "gloo" in str(error):  # it noticed first that another rank had died
+            raise StageError(f"a rank lost another ({error}); the same command goes on from the last epoch") from None
+        raise error from trace
     except ProcessExitedException as trace:
         raise StageError(f"a rank's process died ({trace}); the same command goes on from the last epoch") from None
 
