@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
@@ -224,7 +225,7 @@ def _open_journal(folder: StudyFolder) -> tuple[JournalStorage, FrozenStudy | No
             "copy, or begin anew beside it with --fresh"
         )
     try:
-        storage = JournalStorage(JournalFileBackend(str(folder.journal)))
+        storage = JournalStorage(JournalFileBackend(str(folder.journal), lock_obj=_Held()))
         studies = storage.get_all_studies()
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{folder.journal} is damaged ({error}): put it back from a copy, or use --fresh") from None
@@ -264,6 +265,16 @@ def _hold(folder: StudyFolder) -> int:
             "with --fresh"
         ) from None
     return lock
+
+
+class _Held(BaseJournalFileLock):
+    """No lock file beside the journal: the study's own lock is held, and Ctrl-C cannot leave this one half undone."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 def _mend(journal: Path) -> None:
