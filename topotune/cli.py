@@ -26,14 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except StageError as error:
         return _fail(str(error), 1)
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C left a library in the middle of something
+            return _stopped(words, options)
+        # a full disk, a folder that may not be written
         return _fail(f"{error}; nothing that was finished is lost, and the same command goes on", 1)
     except KeyboardInterrupt:
-        print(
-            f"\nstopped; nothing that was finished is lost. Go on with:\n  {_resume(words, options)}", file=sys.stderr
-        )
-        return 130
+        return _stopped(words, options)
     return 0
+
+
+def _stopped(words: Sequence[str], options: argparse.Namespace) -> int:
+    again = _resume(words, options)
+    print(f"\nstopped; nothing that was finished is lost. Go on with:\n  {again}", file=sys.stderr)
+    return 130
 
 
 def _fail(text: str, code: int) -> int:
