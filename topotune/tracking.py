@@ -134,8 +134,8 @@ class _Sender:
         """The thread: sends what there is, waits for more; after a failure it waits longer each time."""
         pause, warned = 1.0, False
         while True:
+            self._news.clear()  # before the look at finishing: a wake-up between the two would be lost
             last = self._finishing.is_set()
-            self._news.clear()
             try:
                 self._drain()
                 pause = 1.0
