@@ -1,6 +1,7 @@
 """What all tests share: where the real data is, if it is anywhere, and the real command line."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
+# a shell's background job ignores Ctrl-C, and its children inherit that; some tests send one
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 _REAL = Path(os.environ.get("TOPOTUNE_DATA") or ROOT.parent / "shared" / "data")
