@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import operator
 import sys
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
@@ -10,19 +11,21 @@ from typing import Any
 
 from topotune.data import DATASETS
 from topotune.errors import InputError, unknown
-from topotune.losses import LAYER_REDUCTIONS, LOSSES
+from topotune.losses import LAYER_REDUCTIONS, LOSSES, STRENGTHS, WEIGHT_SCHEDULES
 from topotune.models import MODELS
-from topotune.topography import DISTANCES, POSITIONS
+from topotune.topography import DISTANCES, GRID_DIVISORS, POSITIONS, TOPOGRAPHIES, arrangement_of
 
 NONE = "none"  # no topography: the control
 
 
 def _setting(
     default: Any, doc: str, *, low: float | None = None, above: float | None = None, high: float | None = None,
-    choices: Any = None, identity: bool = True,
+    below: float | None = None, choices: Any = None, identity: bool = True,
 ) -> Any:  # fmt: skip
-    """A field: ``low`` and ``high`` are allowed bounds, ``above`` an excluded one; ``choices`` a table or tuple."""
-    rules = {"doc": doc, "low": low, "above": above, "high": high, "choices": choices, "identity": identity}
+    """A field: ``low`` and ``high`` are allowed bounds, ``above`` and ``below`` excluded ones; ``choices`` a table or
+    tuple."""
+    bounds = {">=": low, ">": above, "<=": high, "<": below}
+    rules = {"doc": doc, "bounds": bounds, "choices": choices, "identity": identity}
     return field(default=default, metadata=rules)
 
 
@@ -40,11 +43,19 @@ class TrialConfig:
 
     dataset: str = _setting("digits", "which data", choices=DATASETS)
     model: str = _setting("small_cnn", "which network", choices=MODELS)
-    topography: str = _setting(NONE, "where channels sit; none is the control", choices=(NONE, *POSITIONS))
+    topography: str = _setting(NONE, "where channels sit; none is the control", choices=(NONE, *TOPOGRAPHIES))
     loss: str = _setting("channel", "the topographic loss", choices=LOSSES)
-    weight: float = _setting(0.0, "λ, the weight of the topographic loss", low=0)
+    layers: str = _setting("code", "topographic layers: code, paper, convolutions, or names and patterns, with commas")
+    weight: float = _setting(0.0, "λ, the weight of the topographic loss; ρ where strength is ratio", low=0)
+    strength: str = _setting("fixed", "λ is the weight, or follows the gradients' ratio", choices=STRENGTHS)
+    ratio_every: int = _setting(1, "steps from one measurement of the gradients' ratio to the next", low=1)
+    weight_schedule: str = _setting("constant", "of the weight, over the training", choices=WEIGHT_SCHEDULES)
     distance: str = _setting("euclidean", "between two channels' positions", choices=DISTANCES)
     layer_reduction: str = _setting("sum", "over layers: sum (the code) or mean (the paper)", choices=LAYER_REDUCTIONS)
+    grid_divisor: str = _setting("n-1", "of a grid's n steps: n-1 (the code) or n (the paper)", choices=GRID_DIVISORS)
+    radius: float = _setting(0.5, "of circle and sphere: 0.5 (the code) or 1 (the paper)", above=0)
+    nested_factor: float = _setting(0.5, "of one nested square's side and the one around it", above=0, below=1)
+    swap_every: int = _setting(5, "epochs from one round of swaps to the next, where positions are learned", low=1)
     epochs: int = _setting(100, "passes over the training data", low=1)
     batch_size: int = _setting(256, "samples a step, over all workers", low=2)
     optimizer: str = _setting("sgd", "sgd with momentum, or adam", choices=("sgd", "adam"))
@@ -65,11 +76,7 @@ class TrialConfig:
             object.__setattr__(self, one.name, check_setting(one.name, getattr(self, one.name)))
         if self.batch_size < 2 * self.workers:
             raise InputError(f"batch_size {self.batch_size} leaves {self.workers} workers fewer than 2 samples each")
-        if (self.topography == NONE) != (self.weight == 0):
-            raise InputError(
-                f"topography {self.topography!r} with weight {self.weight:g}: a topography needs a weight above 0, and "
-                f"the control ({NONE!r}) has none"
-            )
+        self._check_topography()
         size, least = min(DATASETS[self.dataset].shape[1:]), MODELS[self.model].least
         if size < least:
             raise InputError(
@@ -77,15 +84,49 @@ class TrialConfig:
                 f"has {size}x{size}"
             )
 
+    def _check_topography(self) -> None:
+        organisation, arrangement = arrangement_of(self.topography)
+        if (self.topography == NONE or arrangement == "assigned") != (self.weight == 0):
+            raise InputError(
+                f"topography {self.topography!r} with weight {self.weight:g}: a topography needs a weight above 0; the "
+                f"control ({NONE!r}), and one that is assigned after training, have none"
+            )
+        if self.topography == NONE:
+            return
+        entry = LOSSES[self.loss]
+        possible = [
+            name
+            for name, place in POSITIONS.items()
+            if entry.geometry == "targets" or (name == "sheet" if entry.geometry == "sheet" else place.lattice)
+        ]
+        if organisation not in possible:
+            raise InputError(
+                f"topography {self.topography!r} has no {entry.geometry} for the loss {self.loss!r}; choose from "
+                f"{', '.join(possible)}"
+            )
+        if arrangement != "fixed" and entry.affinity is None:
+            raise InputError(f"topography {self.topography!r}: the loss {self.loss!r} is no sum over pairs of channels")
+
     @property
     def topographic(self) -> bool:
-        """Whether a topographic loss is part of this trial."""
-        return self.topography != NONE
+        """Whether a topographic loss is part of this trial's training."""
+        return self.weight > 0
+
+    @property
+    def arrangement(self) -> str:
+        """How positions are handed out: fixed, learned or assigned; fixed for the control."""
+        return arrangement_of(self.topography)[1]
+
+    @property
+    def organisation_options(self) -> dict[str, Any]:
+        """The options of this topography's organisation, by name."""
+        organisation, _ = arrangement_of(self.topography)
+        return {name: getattr(self, name) for name in POSITIONS[organisation].options}
 
     @property
     def hash(self) -> str:
         """The trial's identity: 16 hexadecimal digits over the settings that can change its result."""
-        unused = set() if self.topographic else {"loss", "distance", "layer_reduction"}
+        unused = unused_settings(self.topography)
         told = {
             one.name: getattr(self, one.name)
             for one in fields(self)
@@ -111,6 +152,27 @@ class TrialConfig:
         return cls(**{name: check_setting(name, value, where) for name, value in values.items()})
 
 
+# what means nothing without a topography
+TOPOGRAPHIC = (
+    "loss", "layers", "weight", "strength", "ratio_every", "weight_schedule", "distance", "layer_reduction",
+    "grid_divisor", "radius", "nested_factor", "swap_every",
+)  # fmt: skip
+
+
+def unused_settings(topography: str) -> set[str]:
+    """The settings that cannot change the result of a trial with this topography."""
+    if topography == NONE:
+        return set(TOPOGRAPHIC)
+    organisation, arrangement = arrangement_of(topography)
+    every_option = {option for one in POSITIONS.values() for option in one.options}
+    unused = every_option - set(POSITIONS[organisation].options)
+    if arrangement != "learned":
+        unused |= {"swap_every"}
+    if arrangement == "assigned":
+        unused |= {"weight", "strength", "ratio_every", "weight_schedule", "layer_reduction"}
+    return unused
+
+
 SETTINGS: dict[str, "Field[Any]"] = {one.name: one for one in fields(TrialConfig)}
 
 
@@ -131,20 +193,14 @@ def check_setting(name: str, value: Any, where: str = "") -> Any:
         raise InputError(f"{place}{name} = {value!r} is not {_KIND_NAMES[kind]}")
     if rules["choices"] is not None and value not in rules["choices"]:
         raise unknown(name, value, rules["choices"], where)
-    wanted = [
-        f"{sign} {bound}"
-        for sign, bound in ((">=", rules["low"]), (">", rules["above"]), ("<=", rules["high"]))
-        if bound is not None
-    ]
-    inside = kind not in (int, float) or (
-        -math.inf < value < math.inf
-        and (rules["low"] is None or value >= rules["low"])
-        and (rules["above"] is None or value > rules["above"])
-        and (rules["high"] is None or value <= rules["high"])
-    )
-    if not inside:
-        raise InputError(f"{place}{name} = {value!r} is out of range; it must be finite and {' and '.join(wanted)}")
+    bounds = {sign: bound for sign, bound in rules["bounds"].items() if bound is not None}
+    if kind in (int, float):
+        inside = -math.inf < value < math.inf and all(_COMPARE[sign](value, bound) for sign, bound in bounds.items())
+        if not inside:
+            wanted = " and ".join(f"{sign} {bound}" for sign, bound in bounds.items())
+            raise InputError(f"{place}{name} = {value!r} is out of range; it must be finite and {wanted}")
     return value
 
 
 _KIND_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+_COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from topotune.config import NONE
+from topotune.config import NONE, unused_settings
 from topotune.data import DATASETS, steps_per_epoch
 from topotune.files import read_csv, read_table
 from topotune.folder import StudyFolder, list_studies
 from topotune.report import tables, wording
-from topotune.search.space import TOPOGRAPHIC, Choices, StudyFile
+from topotune.search.space import Choices, StudyFile
 
 GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
 
@@ -18,11 +18,13 @@ GRID_POINTS = 12  # the values that a continuous setting has in the grid: as man
 def plan(file: StudyFile) -> dict[str, Any]:
     """What a study would do, in numbers; nothing is trained.
 
-    The full grid takes every choice, and 12 values of every range; without a topography, λ and its like are no axes.
+    The full grid takes every choice, and 12 values of every range, of the settings that a topography has.
     """
     axes = {name: _points(dimension) for name, dimension in file.dimensions.items() if name != "topography"}
-    control = math.prod(count for name, count in axes.items() if name not in TOPOGRAPHIC)
-    grid = control + (len(file.topographies) - 1) * math.prod(axes.values())
+    grid = sum(
+        math.prod(count for name, count in axes.items() if name not in unused_settings(topography))
+        for topography in file.topographies
+    )
     trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
     smallest = int(file.ends("batch_size")[0])  # the most steps
     steps = max(steps_per_epoch(DATASETS[name].train, smallest, workers) for name in file.datasets)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from topotune.errors import InputError
 
@@ -43,6 +44,15 @@ def channel_loss(activations: Tensor, target: Tensor) -> Tensor:
     form = _ByPixels if channels > max(pixels, FEW) else _ByChannels
     loss: Tensor = form.apply(y, wanted)  # type: ignore[no-untyped-call]
     return loss
+
+
+def channel_similarity(activations: Tensor) -> Tensor:
+    """Cosine similarities of the channels of (N, C, *spatial), averaged over the batch: (C, C)."""
+    y = activations if activations.dtype == torch.float64 else activations.float()
+    with torch.autocast(y.device.type, enabled=False):
+        unit = F.normalize(y.flatten(2) if y.dim() > 2 else y.unsqueeze(2), dim=2, eps=DEAD)
+        rows = unit.transpose(0, 1).flatten(1)  # (C, N·P): the sum over the batch is part of the product
+        return rows @ rows.T / len(y)
 
 
 def _pairs(y: Tensor) -> int:

@@ -6,10 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from topotune.config import NONE, SETTINGS, TrialConfig
-
-# what means nothing without a topography, and is not searched for the control
-TOPOGRAPHIC = ("loss", "weight", "distance", "layer_reduction")
+from topotune.config import NONE, SETTINGS, TrialConfig, unused_settings
 
 TRIAL_SECTIONS = ("fixed", "scientific", "nuisance")
 
@@ -73,17 +70,17 @@ class StudyFile:
     def suggest(self, choose: Callable[[str, Dimension], Any]) -> TrialConfig:
         """One trial's settings; ``choose`` is asked for each searched one that matters for it.
 
-        The control has no topography, so it is asked nothing about one and gets weight 0.
+        The control has no topography, so it is asked nothing about one; but it keeps the study's own loss and layers,
+        which say where it is pruned.
         """
         values = dict(self.constants)
         if "topography" in self.dimensions:  # first: it decides what else is asked
             values["topography"] = choose("topography", self.dimensions["topography"])
-        control = values.get("topography", NONE) == NONE
+        unused = unused_settings(values.get("topography", NONE))
         for name, dimension in self.dimensions.items():
-            if name != "topography" and not (control and name in TOPOGRAPHIC):
+            if name != "topography" and name not in unused:
                 values[name] = choose(name, dimension)
-        if control:
-            values = {name: value for name, value in values.items() if name not in TOPOGRAPHIC}
+        values = {name: value for name, value in values.items() if name not in unused - {"loss", "layers"}}
         return TrialConfig(**values)
 
     @property

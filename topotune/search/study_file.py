@@ -6,10 +6,11 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from topotune.config import NONE, SETTINGS, check_setting
+from topotune.config import NONE, SETTINGS, check_setting, unused_settings
 from topotune.data import DATASETS
 from topotune.errors import InputError, unknown
 from topotune.search.space import TRIAL_SECTIONS, Choices, Dimension, Range, StudyFile, ends_of
@@ -202,15 +203,19 @@ def _plain(dimension: Dimension) -> dict[str, Any]:
 
 def _check_whole(study: StudyFile, where: str) -> None:
     """Try the extremes, so that a combination that no trial can have is found now and not in the night."""
-    if len(study.topographies) > 1 and study.ends("weight")[0] == 0:
+    weighed = [name for name in study.topographies if "weight" not in unused_settings(name)]
+    if weighed and study.ends("weight")[0] == 0:
         raise InputError(
             f"{where}: weight, λ, can be 0 here (that is its default): give it values above 0; the control is part of "
             "the study in any case"
         )
-    for last in (False, True):
+    searched = study.dimensions.get("loss")
+    losses = searched.values if isinstance(searched, Choices) else ("",)
+    for topography, loss, last in product(study.topographies, losses, (False, True)):
+        named = {"topography": topography, "loss": loss}
 
-        def extreme(_name: str, dimension: Dimension, last: bool = last) -> Any:
-            return ends_of(dimension)[last]
+        def extreme(name: str, dimension: Dimension, named: dict[str, str] = named, last: bool = last) -> Any:
+            return named[name] if name in named else ends_of(dimension)[last]
 
         try:
             study.suggest(extreme)

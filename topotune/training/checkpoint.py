@@ -5,6 +5,7 @@ model.safetensors    the weights of the best epoch; its header names the model a
 last/state.pt        weights, optimiser and history after the last epoch, to go on from
 metrics.csv          one row an epoch
 result.json          written once the run is finished
+arrangement.json     the channels' positions, where they were learned or assigned (arrangement.py)
 """
 
 import json
@@ -21,12 +22,13 @@ from topotune.errors import InputError
 from topotune.files import read_table, write_atomically, write_json
 from topotune.models.topographic import build_model
 
-CONFIG, WEIGHTS, STATE, METRICS, RESULT = (
+CONFIG, WEIGHTS, STATE, METRICS, RESULT, ARRANGEMENT = (
     "config.json",
     "model.safetensors",
     "last/state.pt",
     "metrics.csv",
     "result.json",
+    "arrangement.json",
 )
 
 

@@ -6,29 +6,31 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 
 import torch
 from torch import nn
 
-from topotune.config import TrialConfig
+from topotune.config import NONE, TrialConfig
 from topotune.data import DATASETS, steps_per_epoch
 from topotune.data.batches import derive_seed, evaluation_batches, training_batches
 from topotune.data.splits import Split, load_split
 from topotune.errors import InputError, StageError
 from topotune.files import read_table, write_csv, write_json
-from topotune.losses import LOSSES
-from topotune.models.topographic import LayerOutputs, build_model, topographic_layers
-from topotune.topography.positions import positions
-from topotune.topography.targets import target_similarity
+from topotune.losses.strength import GradientRatio, weight_factor
+from topotune.models.topographic import build_model
 from topotune.training import checkpoint, distributed
-from topotune.training.loop import Precision, Topography, evaluate, train_epoch
+from topotune.training.arrangement import Arranger, hold_out, topography_of
+from topotune.training.loop import Precision, Pull, evaluate, train_epoch
 from topotune.training.schedule import warmup_cosine
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One epoch. Accuracies are fractions, losses means over samples; ``topographic_loss`` is unweighted."""
+    """One epoch. Accuracies are fractions, losses means over samples; ``topographic_loss`` is unweighted.
+
+    strength: the mean λ. moved, swap_gain: how many channels got other positions before the epoch, and by how much
+    that lowered the loss on the held-out images, where positions are learned.
+    """
 
     epoch: int
     task_loss: float
@@ -37,6 +39,9 @@ class EpochMetrics:
     validation_loss: float
     learning_rate: float
     seconds: float
+    strength: float = 0.0
+    moved: int = 0
+    swap_gain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,9 @@ class _Run:
         self.device = pick_device(config.device, distributed.rank())
         self.precision = Precision(self.device, config.precision == "bfloat16")
         self.train, self.validation = (_on(self.device, load_split(config.dataset, part, data)) for part in PARTS)
+        self.checksum, probe = self.train.checksum, self.train
+        if config.arrangement == "learned":
+            self.train, probe = hold_out(self.train, config.seed)
         self.steps = steps_per_epoch(len(self.train), config.batch_size, config.workers)
         if self.steps == 0:
             raise InputError(f"batch_size {config.batch_size}: {config.dataset!r} has {len(self.train)} images only")
@@ -113,7 +121,7 @@ class _Run:
         layout = torch.channels_last if self.precision.bfloat16 else torch.contiguous_format
         self.model = build_model(config.model, self.entry.shape[0], self.entry.classes)
         self.model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
-        self.topography = assemble_topography(config, self.model, self.entry.shape) if config.topographic else None
+        self.pull, self.arranger = self._assemble(probe)
         self.optimizer = _optimizer(config, self.model)
         self._resume()
         self.parallel = distributed.parallel(self.model, self.device)
@@ -132,9 +140,12 @@ class _Run:
         batches = training_batches(
             self.train, self.entry, config.batch_size, order, augment=config.augment, rank=rank, world_size=ranks
         )
-        rates = [self._rate(step) for step in range(self.steps)]
-        task, topographic = train_epoch(
-            self.parallel, batches, self.optimizer, self.topography, self.precision, rates
+        moved, gain = 0, 0.0
+        if self.arranger and self.arranger.due(self.epoch):
+            moved, gain = self.arranger.arrange(self.model, self.precision, self.epoch)
+        plan = [self._rate_and_weight(step) for step in range(self.steps)]
+        task, topographic, strength = train_epoch(
+            self.parallel, batches, self.optimizer, self.pull, self.precision, plan
         )  # fmt: skip
         distributed.average_buffers(self.model)
         parts = evaluation_batches(self.validation, self.entry, rank=rank, world_size=ranks)
@@ -143,7 +154,10 @@ class _Run:
             which = f"task loss {task}, topographic loss {topographic}, validation loss {loss}"
             raise TrainingDiverged(f"training diverged: a loss is not finite in epoch {self.epoch + 1} ({which})")
         seconds = time.monotonic() - started
-        metrics = EpochMetrics(self.epoch + 1, task, topographic, accuracy, loss, max(rates), seconds)
+        rate = max(rate for rate, _weight in plan)
+        metrics = EpochMetrics(
+            self.epoch + 1, task, topographic, accuracy, loss, rate, seconds, strength, moved, gain
+        )  # fmt: skip
         better = accuracy > max((past.validation_accuracy for past in self.history), default=-1.0)
         self.history.append(metrics)
         if rank == 0:
@@ -166,22 +180,46 @@ class _Run:
         if self.finished:
             return self.finished
         best = max(self.history, key=lambda past: past.validation_accuracy)  # the first of equals
+        if self.arranger and self.config.arrangement == "assigned":
+            self._assign()
         result = TrialResult(
             self.config.hash,
             best.validation_accuracy,
             best.epoch,
             self.epoch,
             sum(past.seconds for past in self.history),
-            self.train.checksum,
+            self.checksum,
             tuple(self.history),
         )
         if distributed.rank() == 0:
             write_json(self.out / checkpoint.RESULT, asdict(result))
         return result
 
-    def _rate(self, step: int) -> float:
-        done = self.epoch + (step / self.steps if self.config.schedule == "step" else 0)
-        return self.config.learning_rate * warmup_cosine(done / self.config.epochs, self.config.warmup)
+    def _assemble(self, probe: Split) -> tuple[Pull | None, Arranger | None]:
+        """What pulls in every step, and who hands out positions; each only where the trial has it."""
+        config = self.config
+        if config.topography == NONE:
+            return None, None
+        topography = topography_of(config, self.model)
+        arranger = None if config.arrangement == "fixed" else Arranger(config, topography, probe, self.entry)
+        ratio = GradientRatio(config.ratio_every) if config.strength == "ratio" else None
+        return (Pull(topography, ratio) if config.topographic else None), arranger
+
+    def _rate_and_weight(self, step: int) -> tuple[float, float]:
+        config = self.config
+        done = self.epoch + step / self.steps
+        rate = warmup_cosine((done if config.schedule == "step" else self.epoch) / config.epochs, config.warmup)
+        factor = weight_factor(config.weight_schedule, done / config.epochs, config.warmup)
+        return config.learning_rate * rate, config.weight * factor
+
+    def _assign(self) -> None:
+        """Positions for the channels of the best epoch's network: on every rank, since a loss may gather from all."""
+        assert self.arranger is not None
+        best = distributed.from_first(lambda: checkpoint.load_model(self.out).state_dict())
+        self.model.load_state_dict(best)
+        self.arranger.arrange(self.model, self.precision, self.epoch)
+        if distributed.rank() == 0:
+            self.arranger.save(self.out)
 
     def _save(self, better: bool) -> None:
         if better:
@@ -189,12 +227,16 @@ class _Run:
         history = [asdict(past) for past in self.history]
         # last: it is what a restart goes on from, and by then everything else of the epoch is there
         write_csv(self.out / checkpoint.METRICS, list(history[0]), history)
+        if self.arranger and self.arranger.rounds:
+            self.arranger.save(self.out)
         state = {
             "epoch": self.epoch,
             "config_hash": self.config.hash,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": history,
+            "rounds": self.arranger.rounds if self.arranger else [],
+            "ratio": self.pull.ratio.state() if self.pull and self.pull.ratio else None,
         }
         checkpoint.save_state(self.out, state)
 
@@ -207,6 +249,10 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = [EpochMetrics(**row) for row in state["history"]]
+        if self.arranger:
+            self.arranger.resume(state["rounds"])
+        if self.pull and self.pull.ratio:
+            self.pull.ratio.resume(state["ratio"])
 
 
 PARTS = ("train", "validation")  # never the test part: that one belongs to the follow-up
@@ -223,21 +269,6 @@ def pick_device(name: str, rank: int = 0) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", rank % torch.cuda.device_count())
-
-
-def assemble_topography(config: TrialConfig, model: nn.Module, shape: tuple[int, int, int]) -> Topography:
-    """The topographic loss of ``config`` on the topographic layers of ``model``, for images of ``shape`` (C, H, W)."""
-    layers = list(topographic_layers(config.model, model).values())
-    parameter = next(model.parameters())
-    model.eval()  # the probe below leaves no trace in running statistics
-    with torch.no_grad(), LayerOutputs(layers) as caught:
-        model(torch.zeros(1, *shape, device=parameter.device))
-    targets = [
-        target_similarity(positions(config.topography, output.shape[1]), config.distance).to(output)
-        for output in caught.outputs
-    ]
-    mean = config.layer_reduction == "mean"
-    return Topography(layers, targets, resolve_name(LOSSES[config.loss]), config.weight, mean)
 
 
 def _optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -1,9 +1,7 @@
-"""One epoch of training, and one evaluation.
+"""One epoch of training, and one evaluation."""
 
-N batch of this rank, L topographic layers.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,24 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from topotune.data.batches import Batch
-from topotune.models.topographic import LayerOutputs
+from topotune.losses.strength import GradientRatio
 from topotune.training.distributed import sum_over_ranks
+from topotune.training.topography import Topography
 
 
 @dataclass(frozen=True)
-class Topography:
-    """The topographic part of the loss: ``weight`` times the sum or mean of ``loss(outputs, target)`` over layers."""
+class Pull:
+    """The topographic part of a step: the loss, and what makes its weight follow the gradients, if anything does."""
 
-    layers: Sequence[nn.Module]
-    targets: Sequence[Tensor]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    weight: float
-    mean: bool
-
-    def __call__(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The unweighted loss, reduced over the layers, from the layers' outputs in the same order."""
-        total = torch.stack([self.loss(y, target) for y, target in zip(outputs, self.targets, strict=True)]).sum()
-        return total / len(self.targets) if self.mean else total
+    topography: Topography
+    ratio: GradientRatio | None = None
 
 
 @dataclass(frozen=True)
@@ -51,37 +42,46 @@ def losses(
     model: nn.Module, batch: Batch, topography: Topography | None, precision: Precision
 ) -> tuple[Tensor, Tensor]:
     """The task's loss (cross-entropy, mean over the batch) and the unweighted topographic loss, both scalars."""
-    with LayerOutputs(topography.layers if topography else ()) as caught, precision.autocast():
+    with topography or nullcontext(), precision.autocast():
         logits = model(precision.images(batch.images))
     task = F.cross_entropy(logits.float(), batch.labels)
-    return task, topography(caught.outputs) if topography else task.new_zeros(())
+    return task, topography.value() if topography else task.new_zeros(())
 
 
 def train_epoch(
     model: nn.Module,
     batches: Iterable[Batch],
     optimizer: torch.optim.Optimizer,
-    topography: Topography | None,
+    pull: Pull | None,
     precision: Precision,
-    rates: Iterable[float],
-) -> tuple[float, float]:
-    """One pass over ``batches``, each at its learning rate; the mean task and topographic losses over all ranks."""
+    plan: Iterable[tuple[float, float]],
+) -> tuple[float, float, float]:
+    """One pass over ``batches``, each with its learning rate and topographic weight of ``plan``.
+
+    Returns:
+        the mean task loss, the mean topographic loss and the mean λ over all ranks' samples.
+    """
     model.train()
-    total = torch.zeros(3, dtype=torch.float64, device=precision.device)
-    for batch, rate in zip(batches, rates, strict=True):
+    total = torch.zeros(4, dtype=torch.float64, device=precision.device)
+    for batch, (rate, weight) in zip(batches, plan, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        task, topographic = losses(model, batch, topography, precision)
-        loss = task + topography.weight * topographic if topography else task
+        task, topographic = losses(model, batch, pull.topography if pull else None, precision)
         optimizer.zero_grad(set_to_none=True)
         # a rank with fewer samples than the others counts for less in the ranks' mean
-        (loss * batch.share).backward()  # type: ignore[no-untyped-call]
+        if pull and pull.ratio:
+            pull.ratio.backward(task * batch.share, topographic * batch.share, model.parameters(), weight)
+        else:
+            loss = task + weight * topographic if pull else task
+            (loss * batch.share).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         # stays on the device: a number read here would make every step wait
-        size = len(batch.labels)
-        total += torch.stack([task.detach() * size, topographic.detach() * size, task.new_tensor(size)])
-    task_sum, topographic_sum, samples = sum_over_ranks(total).tolist()
-    return task_sum / samples, topographic_sum / samples
+        acting = pull.ratio.weight if pull and pull.ratio and pull.ratio.weight is not None else weight
+        seen = torch.stack([task.detach(), topographic.detach(), task.new_ones(()) * acting, task.new_ones(())])
+        total += len(batch.labels) * seen.double()
+    *sums, samples = sum_over_ranks(total).tolist()
+    task_mean, topographic_mean, strength = (one / samples for one in sums)
+    return task_mean, topographic_mean, strength
 
 
 @torch.no_grad()

@@ -1,0 +1,95 @@
+"""Giving channels positions: by swaps that lower a loss, or by quadratic assignment.
+
+A loss over pairs of channels is, as far as positions matter, −⟨A, B_π⟩ = −Σ_ij A_ij B_π(i)π(j): A the channels'
+affinity (their similarity, say), B the closeness of the positions, π(i) the position that channel i has.
+"""
+
+import numpy as np
+import torch
+from scipy.optimize import quadratic_assignment
+from torch import Tensor
+
+from topotune.errors import InputError
+
+
+def closeness(geometry: Tensor, positions: int) -> Tensor:
+    """What a loss makes of positions, as a symmetric matrix (C, C) in float64 with a zero diagonal.
+
+    Args:
+        geometry: target similarities (C, C), or neighbouring pairs (2, K) of indices.
+        positions: C.
+    """
+    if geometry.dtype.is_floating_point:
+        return geometry.double().clone().fill_diagonal_(0)
+    matrix = torch.zeros(positions, positions, dtype=torch.float64)
+    matrix[geometry[0], geometry[1]] = matrix[geometry[1], geometry[0]] = 1
+    return matrix
+
+
+def swap(affinity: Tensor, close: Tensor, permutation: Tensor) -> Tensor:
+    """Exchange channels' positions, two and two, until no exchange of two gains anything.
+
+    In each round all pairs that prefer each other are exchanged at once; where that gains nothing, since they
+    disturb one another, the better half of them, and so on down to the best. A round costs one product of C x C.
+
+    Args:
+        affinity: (C, C), symmetric; the diagonal is not read.
+        close: (C, C), symmetric, zero on the diagonal.
+        permutation: (C,), the positions that the channels have now.
+
+    Returns:
+        (C,), the positions that they have then.
+    """
+    a, b, order = _checked(affinity, permutation), close.double().cpu(), permutation.cpu()
+    least = 1e-12 * max(float((a * b[order][:, order]).abs().sum()), 1e-300)
+    while True:
+        near = b[order][:, order]
+        product = a @ near
+        own = product.diagonal()
+        # what the exchange of i and j adds to ⟨A, B_π⟩ / 4
+        gain = (product + product.T - own.unsqueeze(0) - own.unsqueeze(1)) / 2 + a * near
+        best, partner = gain.max(1)
+        index = torch.arange(len(order))
+        chosen = index[(partner[partner] == index) & (index < partner) & (best > least)]
+        chosen = chosen[best[chosen].argsort(descending=True)]
+        value = (a * near).sum()
+        while len(chosen):
+            changed = order.clone()
+            changed[chosen], changed[partner[chosen]] = order[partner[chosen]], order[chosen]
+            if (a * b[changed][:, changed]).sum() > value + least:
+                break
+            chosen = chosen[: len(chosen) // 2]
+        if not len(chosen):
+            return order
+        order = changed
+
+
+def assign(affinity: Tensor, close: Tensor, seed: int = 0) -> Tensor:
+    """Positions for channels by quadratic assignment: scipy's FAQ (Vogelstein et al. 2015), then ``swap``.
+
+    Args:
+        affinity: (C, C), symmetric; the diagonal is not read.
+        close: (C, C), symmetric, zero on the diagonal.
+        seed: of the solver's shuffled input.
+
+    Returns:
+        (C,), the position of each channel; never worse than the channels' own order.
+    """
+    a = _checked(affinity, close)
+    if len(a) < 2:
+        return torch.arange(len(a))
+    # FAQ minimises with maximize=False; it wants float arrays and its own generator
+    options = {"maximize": True, "rng": np.random.default_rng(seed)}
+    solved = quadratic_assignment(a.numpy(), close.double().numpy(), method="faq", options=options)
+    starts = (torch.from_numpy(solved.col_ind.astype("int64")), torch.arange(len(a)))
+    found = [swap(a, close, start) for start in starts]
+    return max(found, key=lambda order: float((a * close.double()[order][:, order]).sum()))
+
+
+def _checked(affinity: Tensor, other: Tensor) -> Tensor:
+    a = affinity.detach().double().cpu().clone()
+    if a.dim() != 2 or a.shape[0] != a.shape[1] or len(a) != len(other):
+        raise InputError(f"an affinity of shape {tuple(a.shape)} does not fit {len(other)} channels")
+    if not a.isfinite().all():
+        raise InputError("an affinity is not finite")
+    return a.fill_diagonal_(0)

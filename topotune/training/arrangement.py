@@ -1,0 +1,88 @@
+"""Positions that a trial hands out itself: learned by swaps while it trains, or assigned when it is done.
+
+What was done is kept in ``arrangement.json``: for each round and layer the epochs done by then, the loss before and
+after, how many channels moved, and the position of every channel.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from topotune.config import TrialConfig
+from topotune.data import DatasetEntry
+from topotune.data.batches import derive_seed, normalise
+from topotune.data.splits import Split
+from topotune.files import write_json
+from topotune.models.topographic import topographic_layers
+from topotune.topography import arrangement_of
+from topotune.training.checkpoint import ARRANGEMENT
+from topotune.training.distributed import from_first
+from topotune.training.loop import Precision
+from topotune.training.topography import Topography
+
+PROBE = 256  # training images that are held out for the swaps, but no more than
+SHARE = 20  # one in so many
+
+
+def topography_of(config: TrialConfig, model: nn.Module) -> Topography:
+    """The topographic loss that a trial's settings describe, on its model.
+
+    Raises:
+        InputError: the settings name no layer of the model.
+    """
+    organisation, _ = arrangement_of(config.topography)
+    layers = topographic_layers(config.model, model, config.layers, config.loss)
+    return Topography(
+        model, organisation, loss=config.loss, weight=config.weight, layers=list(layers), distance=config.distance,
+        layer_reduction=config.layer_reduction, **config.organisation_options,
+    )  # fmt: skip
+
+
+def hold_out(split: Split, seed: int) -> tuple[Split, Split]:
+    """Training images to train on, and some held out to judge positions by; which ones depends on ``seed``."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive_seed(seed, "probe")))
+    size = min(PROBE, max(len(split) // SHARE, 1))
+    return _part(split, order[size:].sort().values), _part(split, order[:size].sort().values)
+
+
+class Arranger:
+    """Hands out positions, and remembers what came of it."""
+
+    def __init__(self, config: TrialConfig, topography: Topography, probe: Split, entry: DatasetEntry) -> None:
+        self._config, self._topography = config, topography
+        self._images = normalise(probe.images, entry)
+        self.rounds: list[dict[str, Any]] = []
+
+    def due(self, epoch: int) -> bool:
+        """Whether channels swap positions before this epoch, counted from 0."""
+        return self._config.arrangement == "learned" and epoch % self._config.swap_every == 0
+
+    @torch.no_grad()
+    def arrange(self, model: nn.Module, precision: Precision, epoch: int) -> tuple[int, float]:
+        """One round after ``epoch`` epochs, the same on every rank; how many channels moved, and the loss they gain."""
+        training = model.training
+        model.eval()
+        with self._topography, precision.autocast():
+            model(precision.images(self._images))
+        model.train(training)
+        done = self._topography.rearrange(anew=self._config.arrangement == "assigned", seed=self._config.seed)
+        done = from_first(lambda: done)
+        self.resume(self.rounds + [{"epoch": epoch, **one} for one in done])
+        return sum(one["moved"] for one in done), sum(one["loss_before"] - one["loss_after"] for one in done)
+
+    def resume(self, rounds: list[dict[str, Any]]) -> None:
+        """Take up positions as the rounds left them."""
+        self.rounds = rounds
+        for one in rounds:
+            self._topography.arrange(one["layer"], torch.tensor(one["permutation"]))
+
+    def save(self, folder: Path) -> None:
+        """Write ``arrangement.json``."""
+        write_json(folder / ARRANGEMENT, {"topography": self._config.topography, "rounds": self.rounds})
+
+
+def _part(split: Split, index: Tensor) -> Split:
+    index = index.to(split.images.device)
+    return Split(split.images[index], split.labels[index], split.checksum)
