@@ -10,6 +10,7 @@ class LossEntry:
     function: path of a function (tensor, geometry) -> loss.
     reads: ``outputs``, a layer's output (N, C, *spatial), or ``weights``, its weights (C, ...).
     geometry: what is made of the positions: ``targets`` (C, C), ``neighbours`` (2, K) or ``sheet`` (h, w).
+    ready: path of a function that prepares a geometry for many steps, where there is something to prepare.
     affinity: path of a function (tensor) -> (C, C), with which channels can be given positions: the loss falls as
         the sum over pairs of affinity times closeness rises. None where a loss is no sum over pairs.
     """
@@ -17,6 +18,7 @@ class LossEntry:
     function: str
     reads: str
     geometry: str
+    ready: str | None = None
     affinity: str | None = None
 
 
@@ -24,14 +26,18 @@ _NEAR, _FAR = "topotune.losses.neighbours", "topotune.losses.channel"
 
 LOSSES: dict[str, LossEntry] = {
     # Poli, Dupoux & Riad (2022)
-    "channel": LossEntry(f"{_FAR}:channel_loss", "outputs", "targets", f"{_FAR}:channel_similarity"),
+    "channel": LossEntry(f"{_FAR}:channel_loss", "outputs", "targets", f"{_FAR}:ready", f"{_FAR}:channel_similarity"),
     # Truong & Hasson (arXiv 2508.00043)
-    "ws": LossEntry(f"{_NEAR}:weight_similarity", "weights", "neighbours", f"{_NEAR}:weight_affinity"),
-    "ws_cosine": LossEntry(f"{_NEAR}:weight_cosine", "weights", "neighbours", f"{_NEAR}:weight_cosines"),
-    "ws_pearson": LossEntry(f"{_NEAR}:weight_pearson", "weights", "neighbours", f"{_NEAR}:weight_correlations"),
-    "as": LossEntry(f"{_NEAR}:activation_similarity", "outputs", "neighbours", f"{_NEAR}:correlations"),
-    "as_relu": LossEntry(f"{_NEAR}:rectified_similarity", "outputs", "neighbours", f"{_NEAR}:rectified_correlations"),
-    "as_global": LossEntry(f"{_NEAR}:global_similarity", "outputs", "targets", f"{_NEAR}:cosines"),
+    "ws": LossEntry(f"{_NEAR}:weight_similarity", "weights", "neighbours", affinity=f"{_NEAR}:weight_affinity"),
+    "ws_cosine": LossEntry(f"{_NEAR}:weight_cosine", "weights", "neighbours", affinity=f"{_NEAR}:weight_cosines"),
+    "ws_pearson": LossEntry(
+        f"{_NEAR}:weight_pearson", "weights", "neighbours", affinity=f"{_NEAR}:weight_correlations"
+    ),
+    "as": LossEntry(f"{_NEAR}:activation_similarity", "outputs", "neighbours", affinity=f"{_NEAR}:correlations"),
+    "as_relu": LossEntry(
+        f"{_NEAR}:rectified_similarity", "outputs", "neighbours", affinity=f"{_NEAR}:rectified_correlations"
+    ),
+    "as_global": LossEntry(f"{_NEAR}:global_similarity", "outputs", "targets", affinity=f"{_NEAR}:cosines"),
     # TopoLoss, Deb et al. (2025)
     "laplacian": LossEntry("topotune.losses.smoothness:laplacian_loss", "weights", "sheet"),
 }

@@ -21,6 +21,7 @@ from topotune.models.topographic import build_model
 from topotune.training import checkpoint, distributed
 from topotune.training.arrangement import Arranger, hold_out, topography_of
 from topotune.training.loop import Precision, Pull, evaluate, train_epoch
+from topotune.training.memory import keep_freed_memory
 from topotune.training.schedule import warmup_cosine
 
 
@@ -109,6 +110,8 @@ class _Run:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.device = pick_device(config.device, distributed.rank())
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.precision = Precision(self.device, config.precision == "bfloat16")
         self.train, self.validation = (_on(self.device, load_split(config.dataset, part, data)) for part in PARTS)
         self.checksum, probe = self.train.checksum, self.train

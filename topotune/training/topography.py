@@ -70,8 +70,9 @@ class Topography:
         self._place = (organisation, distance, options)
         self._mean = layer_reduction == "mean"
         self._function = resolve_name(self.entry.function)
+        self._ready = resolve_name(self.entry.ready) if self.entry.ready else _as_it_is
         self._outputs = LayerOutputs(self.layers if self.entry.reads == "outputs" else {})
-        self._geometries: dict[tuple[str, torch.device], Tensor] = {}
+        self._geometries: dict[tuple[str, torch.device], Any] = {}
         for name, layer in self.layers.items():
             self._check(name, layer)
 
@@ -121,7 +122,7 @@ class Topography:
         places = positions(organisation, channels, **options)
         return places[self.permutations[name]] if name in self.permutations else places
 
-    def geometry(self, name: str, like: Tensor) -> Tensor:
+    def geometry(self, name: str, like: Tensor) -> Any:
         """What the loss makes of one layer's positions, for what it reads there; made once for each device."""
         key = (name, like.device)
         if key not in self._geometries:
@@ -129,7 +130,7 @@ class Topography:
             made = self._geometry(self.positions(name, channels))
             if made.dtype.is_floating_point:
                 made = made.to(torch.float64 if like.dtype == torch.float64 else torch.float32)
-            self._geometries[key] = made.to(like.device)
+            self._geometries[key] = self._ready(made.to(like.device))
         return self._geometries[key]
 
     @torch.no_grad()
@@ -183,3 +184,7 @@ class Topography:
         channels = getattr(layer, "out_channels", getattr(layer, "out_features", None))
         if channels is not None:
             self._geometry(self.positions(name, channels))
+
+
+def _as_it_is(geometry: Tensor) -> Tensor:
+    return geometry

@@ -1,0 +1,94 @@
+"""A whole training step with topography against the same step without: forward, backward, SGD.
+
+    python -m tests.benchmarks.step [--models resnet18 vgg16 densenet121] [--precisions float32 bfloat16]
+                                    [--batch 64] [--rounds 9] [--out FILE.json]
+
+32 x 32 images. Three copies of a network take a step each in every round: without topography, with ours (channel
+loss on the layers of the first paper's code), and with the formula written out. The ratio is the median over rounds.
+On a GPU where torch sees one.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.benchmarks.measure import ratio, seconds
+from topotune.config import TrialConfig
+from topotune.data.batches import Batch
+from topotune.files import write_json
+from topotune.losses import LOSSES, LossEntry
+from topotune.models.topographic import build_model
+from topotune.training.arrangement import topography_of
+from topotune.training.loop import Precision, losses
+from topotune.training.memory import keep_freed_memory
+
+LOSSES["direct"] = LossEntry("tests.benchmarks.direct:direct", "outputs", "targets")
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def step(config: TrialConfig, batch: Batch) -> Callable[[], None]:
+    """One training step of a fresh network."""
+    torch.manual_seed(0)
+    precision = Precision(DEVICE, config.precision == "bfloat16")
+    layout = torch.channels_last if precision.bfloat16 else torch.contiguous_format
+    model = build_model(config.model, 3, 10).to(DEVICE, memory_format=layout).train()  # type: ignore[call-overload]
+    topography = topography_of(config, model) if config.topographic else None
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def work() -> None:
+        task, topographic = losses(model, batch, topography, precision)
+        optimizer.zero_grad(set_to_none=True)
+        (task + config.weight * topographic).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return work
+
+
+def measure(model: str, precision: str, size: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds of a step and the two ratios."""
+    plain = TrialConfig(dataset="cifar10", model=model, precision=precision, batch_size=size)
+    configs = [plain, *(plain.replace(topography="grid2d", weight=0.1, loss=loss) for loss in ("channel", "direct"))]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(size, 3, 32, 32, generator=generator).to(DEVICE)
+    batch = Batch(images, torch.randint(10, (size,), generator=generator).to(DEVICE), 1.0)
+    alone, ours, theirs = seconds([step(config, batch) for config in configs], rounds)
+    return {
+        "model": model, "precision": precision, "plain_ms": 1000 * statistics.median(alone),
+        "ours": ratio(ours, alone), "direct": ratio(theirs, alone),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["resnet18", "vgg16", "densenet121"])
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--plain-allocator", action="store_true", help="as torch alone has it, not as fit sets it")
+    options = parser.parse_args()
+    if DEVICE.type == "cpu" and not options.plain_allocator:
+        keep_freed_memory()
+    print(
+        f"batch {options.batch}, {DEVICE}, {torch.get_num_threads()} threads; a step with topography over one without"
+    )
+    print(f"{'model':12} {'precision':9} {'plain, ms':>10} {'ours':>6} {'direct':>7}")
+    rows = []
+    for model in options.models:
+        for precision in options.precisions:
+            row = measure(model, precision, options.batch, options.rounds)
+            rows.append(row)
+            print(
+                f"{model:12} {precision:9} {row['plain_ms']:10.1f} {row['ours']:6.3f} {row['direct']:7.3f}", flush=True
+            )
+    if options.out:
+        write_json(options.out, {"batch": options.batch, "device": str(DEVICE), "steps": rows})
+
+
+if __name__ == "__main__":
+    main()
