@@ -15,18 +15,23 @@ if TYPE_CHECKING:
     from topotune.errors import InputError as InputError
     from topotune.load import load_checkpoint as load_checkpoint
     from topotune.losses.channel import channel_loss as channel_loss
+    from topotune.losses.strength import GradientRatio as GradientRatio
     from topotune.models.topographic import LayerOutputs as LayerOutputs
     from topotune.models.topographic import build_model as build_model
+    from topotune.models.topographic import select_layers as select_layers
     from topotune.models.topographic import topographic_layers as topographic_layers
     from topotune.search.study_file import load_study as load_study
     from topotune.topography.positions import positions as positions
     from topotune.topography.targets import target_similarity as target_similarity
     from topotune.training.fit import fit as fit
     from topotune.training.fit import train as train
+    from topotune.training.topography import Topography as Topography
 
 _HOMES = {
+    "GradientRatio": "losses.strength",
     "InputError": "errors",
     "LayerOutputs": "models.topographic",
+    "Topography": "training.topography",
     "TrialConfig": "config",
     "build_model": "models.topographic",
     "channel_loss": "losses.channel",
@@ -34,6 +39,7 @@ _HOMES = {
     "load_checkpoint": "load",
     "load_study": "search.study_file",
     "positions": "topography.positions",
+    "select_layers": "models.topographic",
     "target_similarity": "topography.targets",
     "topographic_layers": "models.topographic",
     "train": "training.fit",

@@ -16,8 +16,9 @@ from topotune.load import load_checkpoint
 from topotune.losses.channel import channel_loss
 from topotune.topography.positions import positions
 from topotune.topography.targets import target_similarity
-from topotune.training.fit import EpochMetrics, fit, pick_device
+from topotune.training.fit import fit, pick_device
 from topotune.training.loop import Precision, evaluate
+from topotune.training.records import EpochMetrics
 
 pytestmark = [
     pytest.mark.gpu,

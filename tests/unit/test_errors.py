@@ -12,7 +12,7 @@ def test_an_unknown_name_comes_with_the_known_ones() -> None:
 
 def test_the_two_kinds_are_told_apart() -> None:
     """Exit codes 2 and 1; a training that diverged was asked for rightly."""
-    from topotune.training.fit import TrainingDiverged
+    from topotune.training.records import TrainingDiverged
 
     assert issubclass(TrainingDiverged, StageError)
     assert not issubclass(StageError, InputError)

@@ -14,8 +14,9 @@ from topotune.data.splits import Split, load_split
 from topotune.files import Row
 from topotune.folder import StudyFolder
 from topotune.training.checkpoint import load_config, load_model
-from topotune.training.fit import TrialResult, pick_device
+from topotune.training.fit import pick_device
 from topotune.training.loop import Precision, evaluate
+from topotune.training.records import TrialResult
 
 Train = Callable[[TrialConfig, Path, Path | None], TrialResult]
 

@@ -37,7 +37,7 @@ def prune_one(job: PruneJob) -> list[Row]:
     precision = Precision(device, config.precision == "bfloat16")
     split = load_split(config.dataset, "test", job.data)
     there = Split(split.images.to(device), split.labels.to(device), split.checksum)
-    layers = topographic_layers(config.model, model.to(device)).values()
+    layers = topographic_layers(config.model, model.to(device), config.layers, config.loss).values()
     rows = []
     for proportion in job.proportions:
         with pruned(layers, proportion):

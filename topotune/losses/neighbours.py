@@ -23,7 +23,8 @@ def weight_similarity(weights: Tensor, pairs: Tensor) -> Tensor:
         pairs: (2, K) neighbouring units.
     """
     w = _exact(weights).flatten(1)
-    return _mean(torch.linalg.vector_norm(w[pairs[0]] - w[pairs[1]], dim=1))
+    one, other = _both(w, pairs)
+    return _mean(torch.linalg.vector_norm(one - other, dim=1))
 
 
 def weight_cosine(weights: Tensor, pairs: Tensor) -> Tensor:
@@ -106,8 +107,13 @@ def _picked(matrix: Tensor, pairs: Tensor) -> Tensor:
 
 
 def _dissimilarity(rows: Tensor, pairs: Tensor) -> Tensor:
-    unit = unit_rows(rows)
-    return _mean(1 - (unit[pairs[0]] * unit[pairs[1]]).sum(1))
+    one, other = _both(unit_rows(rows), pairs)
+    return _mean(1 - (one * other).sum(1))
+
+
+def _both(rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of both units of every pair; index_select, whose gradient is far quicker than that of indexing."""
+    return rows.index_select(0, pairs[0]), rows.index_select(0, pairs[1])
 
 
 def unit_rows(rows: Tensor) -> Tensor:

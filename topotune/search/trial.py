@@ -22,7 +22,7 @@ from topotune.files import write_text
 
 # torch and ray.tune are imported where they are used: a gang's processes start, and import them, side by side
 if TYPE_CHECKING:
-    from topotune.training.fit import EpochMetrics, Report, TrialResult
+    from topotune.training.records import EpochMetrics, Report, TrialResult
 
 ERROR = "error.txt"  # in a trial's folder: what its process raised
 GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
@@ -41,7 +41,7 @@ def trainable(job: dict[str, Any]) -> None:
         _rank_actors(_own_group(config))
     from ray import tune
 
-    from topotune.training.fit import TrainingDiverged
+    from topotune.training.records import TrainingDiverged
 
     def report(metrics: "EpochMetrics") -> None:
         row = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
@@ -88,7 +88,8 @@ class _Rank:
 
     def fit(self, rank: int, address: str, config: dict[str, Any], out: str, data: str | None) -> None:
         from topotune.training.distributed import process_group
-        from topotune.training.fit import TrialStopped, fit, pick_device
+        from topotune.training.fit import fit, pick_device
+        from topotune.training.records import TrialStopped
 
         keep_to_own_gpus()
         own = TrialConfig.from_dict(config)

@@ -12,7 +12,7 @@ from topotune.folder import CHECKPOINT_FILES, StudyFolder
 from topotune.followup.statistics import compare
 from topotune.stages.session import Session
 from topotune.training.checkpoint import load_config
-from topotune.training.fit import read_result
+from topotune.training.records import read_result
 
 
 def report(session: Session) -> Path:

@@ -2,9 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,59 +13,23 @@ from topotune.config import NONE, TrialConfig
 from topotune.data import DATASETS, steps_per_epoch
 from topotune.data.batches import derive_seed, evaluation_batches, training_batches
 from topotune.data.splits import Split, load_split
-from topotune.errors import InputError, StageError
-from topotune.files import read_table, write_csv, write_json
+from topotune.errors import InputError
+from topotune.files import write_csv, write_json
 from topotune.losses.strength import GradientRatio, weight_factor
 from topotune.models.topographic import build_model
 from topotune.training import checkpoint, distributed
 from topotune.training.arrangement import Arranger, hold_out, topography_of
 from topotune.training.loop import Precision, Pull, evaluate, train_epoch
 from topotune.training.memory import keep_freed_memory
+from topotune.training.records import (
+    EpochMetrics,
+    Report,
+    TrainingDiverged,
+    TrialResult,
+    TrialStopped,
+    read_result,
+)  # fmt: skip
 from topotune.training.schedule import warmup_cosine
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One epoch. Accuracies are fractions, losses means over samples; ``topographic_loss`` is unweighted.
-
-    strength: the mean λ. moved, swap_gain: how many channels got other positions before the epoch, and by how much
-    that lowered the loss on the held-out images, where positions are learned.
-    """
-
-    epoch: int
-    task_loss: float
-    topographic_loss: float
-    validation_accuracy: float
-    validation_loss: float
-    learning_rate: float
-    seconds: float
-    strength: float = 0.0
-    moved: int = 0
-    swap_gain: float = 0.0
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """A finished trial. ``validation_accuracy`` is that of ``best_epoch``, whose weights are kept."""
-
-    config_hash: str
-    validation_accuracy: float
-    best_epoch: int
-    epochs: int
-    seconds: float
-    data_checksum: str
-    history: tuple[EpochMetrics, ...]
-
-
-class TrainingDiverged(StageError):
-    """A loss is no longer a finite number."""
-
-
-class TrialStopped(Exception):
-    """Rank 0 stopped the trial; raised on the other ranks."""
-
-
-Report = Callable[[EpochMetrics], None]
 
 
 def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Report | None = None) -> TrialResult:
@@ -283,19 +246,6 @@ def _optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:
 
 def _on(device: torch.device, split: Split) -> Split:
     return Split(split.images.to(device), split.labels.to(device), split.checksum)
-
-
-def read_result(out: Path) -> TrialResult | None:
-    """The result of the trial in ``out``, or None while it is not finished."""
-    path = out / checkpoint.RESULT
-    if not path.exists():
-        return None
-    values = read_table(path)
-    try:
-        history = tuple(EpochMetrics(**row) for row in values.pop("history"))
-        return TrialResult(**values, history=history)
-    except (KeyError, TypeError):
-        raise InputError(f"{path} is damaged; delete it, and the trial goes on from {checkpoint.STATE}") from None
 
 
 def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: Report | None = None) -> TrialResult:

@@ -25,8 +25,9 @@ from topotune.errors import InputError, StageError
 from topotune.files import read_csv
 from topotune.load import load_checkpoint
 from topotune.training import distributed
-from topotune.training.fit import EpochMetrics, TrialStopped, assemble_topography, fit, train
+from topotune.training.fit import assemble_topography, fit, train
 from topotune.training.loop import Precision, evaluate, losses
+from topotune.training.records import EpochMetrics, TrialStopped
 
 Quick = Callable[..., TrialConfig]
 CPU = Precision(torch.device("cpu"), bfloat16=False)

@@ -19,16 +19,8 @@ from topotune.files import read_csv
 from topotune.models.topographic import build_model
 from topotune.topography.positions import positions
 from topotune.topography.targets import target_similarity
-from topotune.training.fit import (
-    EpochMetrics,
-    TrainingDiverged,
-    TrialResult,
-    assemble_topography,
-    fit,
-    pick_device,
-    read_result,
-    train,
-)
+from topotune.training.fit import assemble_topography, fit, pick_device, train
+from topotune.training.records import EpochMetrics, TrainingDiverged, TrialResult, read_result
 from topotune.training.schedule import warmup_cosine
 
 Quick = Callable[..., TrialConfig]

@@ -1,0 +1,66 @@
+"""What a training run tells: its epochs, its result, and how it may end otherwise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from topotune.errors import InputError, StageError
+from topotune.files import read_table
+from topotune.training import checkpoint
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One epoch. Accuracies are fractions, losses means over samples; ``topographic_loss`` is unweighted.
+
+    strength: the mean λ. moved, swap_gain: how many channels got other positions before the epoch, and by how much
+    that lowered the loss on the held-out images, where positions are learned.
+    """
+
+    epoch: int
+    task_loss: float
+    topographic_loss: float
+    validation_accuracy: float
+    validation_loss: float
+    learning_rate: float
+    seconds: float
+    strength: float = 0.0
+    moved: int = 0
+    swap_gain: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A finished trial. ``validation_accuracy`` is that of ``best_epoch``, whose weights are kept."""
+
+    config_hash: str
+    validation_accuracy: float
+    best_epoch: int
+    epochs: int
+    seconds: float
+    data_checksum: str
+    history: tuple[EpochMetrics, ...]
+
+
+class TrainingDiverged(StageError):
+    """A loss is no longer a finite number."""
+
+
+class TrialStopped(Exception):
+    """Rank 0 stopped the trial; raised on the other ranks."""
+
+
+Report = Callable[[EpochMetrics], None]
+
+
+def read_result(out: Path) -> TrialResult | None:
+    """The result of the trial in ``out``, or None while it is not finished."""
+    path = out / checkpoint.RESULT
+    if not path.exists():
+        return None
+    values = read_table(path)
+    try:
+        history = tuple(EpochMetrics(**row) for row in values.pop("history"))
+        return TrialResult(**values, history=history)
+    except (KeyError, TypeError):
+        raise InputError(f"{path} is damaged; delete it, and the trial goes on from {checkpoint.STATE}") from None
