@@ -114,8 +114,8 @@ def _parse(name: str, cell: str | None) -> Any:
     return cell
 
 
-def replace_folder(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Make ``target`` a folder that holds copies of the named files of ``source``, and nothing else.
+def replace_folder(target: Path, sources: Iterable[Path]) -> None:
+    """Make ``target`` a folder that holds copies of these files, and nothing else.
 
     The copy is complete before the old folder goes; a crash between the two leaves no half-written file.
     """
@@ -123,8 +123,8 @@ def replace_folder(source: Path, target: Path, names: Iterable[str]) -> None:
     fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         fresh.chmod(0o755)
-        for name in names:
-            shutil.copy2(source / name, fresh / name)
+        for source in sources:
+            shutil.copy2(source, fresh / source.name)
         if target.exists():
             shutil.rmtree(target)
         fresh.rename(target)

@@ -25,6 +25,12 @@ CONFIRM_COLUMNS = (
 )  # fmt: skip
 PRUNING_COLUMNS = ("topography", "weight", "seed", "proportion", "accuracy", "config_hash")
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "metrics.csv", "result.json")
+ARRANGEMENT = "arrangement.json"  # only where positions were learned or assigned
+
+
+def checkpoint_files(checkpoint: Path) -> list[Path]:
+    """The files of a finished checkpoint."""
+    return [checkpoint / name for name in CHECKPOINT_FILES] + list(checkpoint.glob(ARRANGEMENT))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def plan(file: StudyFile) -> dict[str, Any]:
     )
     trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
     smallest = int(file.ends("batch_size")[0])  # the most steps
-    steps = max(steps_per_epoch(DATASETS[name].train, smallest, workers) for name in file.datasets)
+    steps = max(steps_per_epoch(DATASETS[name].train, smallest, workers) for name in file.choices("dataset"))
     # a topography that no trial was about cannot be confirmed
     confirmed = min(len(file.topographies), trials) * file.option("confirm", "seeds")
     return {

@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"commands"},
     {"show", "stages"},
     {"search", "followup", "report"},
     {"load", "folder"},

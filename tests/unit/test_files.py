@@ -138,11 +138,11 @@ def test_replace_folder_holds_the_named_files_only(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         files.write_text(source / name, name)
     files.write_text(target / "old", "old")
-    files.replace_folder(source, target, ["a", "b"])
+    files.replace_folder(target, [source / "a", source / "b"])
     assert {path.name: path.read_text() for path in target.iterdir()} == {"a": "a", "b": "b"}
     assert target.stat().st_mode & 0o777 == 0o755
     with pytest.raises(FileNotFoundError):
-        files.replace_folder(source, target, ["a", "missing"])
+        files.replace_folder(target, [source / "a", source / "missing"])
     assert {path.name for path in target.iterdir()} == {"a", "b"}
     assert os.listdir(target.parent) == ["target"]
     assert json.dumps(sorted(os.listdir(source))) == '["a", "b", "c"]'

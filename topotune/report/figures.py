@@ -21,7 +21,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from topotune.config import NONE
 from topotune.files import write_atomically
 from topotune.report.tables import Confirmed, Curve, Point, mean_std
-from topotune.topography import POSITIONS
+from topotune.topography import ARRANGEMENTS, POSITIONS, arrangement_of
 
 SIZE = (8.0, 4.5)  # inches
 DPI = 150
@@ -45,12 +45,15 @@ class _Style(NamedTuple):
 
 
 def style_of(topography: str) -> _Style:
-    """Colour and marker of a topography; past the seventh, colours come again with other markers."""
+    """Colour and marker of a topography: the colour of its organisation, a marker of its own.
+
+    Past the seventh organisation, colours come again with other markers.
+    """
     if topography == NONE:
         return _Style(CONTROL_COLOUR, "o")
-    names = list(POSITIONS)
-    rank = names.index(topography) if topography in names else len(names)
-    turn = rank // len(COLOURS)
+    names, (organisation, way) = list(POSITIONS), arrangement_of(topography)
+    rank = names.index(organisation) if organisation in names else len(names)
+    turn = rank // len(COLOURS) + 2 * (ARRANGEMENTS.index(way) if way in ARRANGEMENTS else 0)
     return _Style(COLOURS[rank % len(COLOURS)], MARKERS[(rank + turn) % len(MARKERS)])
 
 
@@ -65,9 +68,9 @@ def save(figure: Figure, path: Path) -> str:
 
 @_in_our_style
 def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
-    """Validation accuracy of every trial against λ (log scale), by topography; the control has no λ: a line."""
+    """Validation accuracy of every trial against λ (log scale), by topography; without a λ, as the control: a line."""
     figure, axes = _canvas("λ, weight of the topographic loss", "Validation accuracy (%)")
-    placed = {name: own for name, own in trials.items() if name != NONE}
+    placed = {name: own for name, own in trials.items() if any(point.weight > 0 for point in own)}
     weights = sorted({point.weight for own in placed.values() for point in own})
     # Repeated λs come from a list of choices: set topographies side by side, and join each one's best.
     listed = sum(map(len, placed.values())) >= 2 * len(weights)
@@ -78,9 +81,11 @@ def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
         shift = 10 ** (_gap(weights) * 0.5 * ((place + 0.5) / len(placed) - 0.5)) if listed else 1.0
         _draw_trials(axes, name, placed[name], shift, joined=joined)
         handles.append(_handle(name, joined=joined))
-    control = trials.get(NONE, ())
-    handles += _draw_control(axes, control)
-    lines = [point for point in control if point.complete] or sorted(control)[-1:]
+    lines: list[Point] = []
+    for name, own in trials.items():
+        if name not in placed:
+            handles += _draw_unweighted(axes, name, own)
+            lines += [point for point in own if point.complete] or sorted(own)[-1:]
     _focus(axes, [*itertools.chain.from_iterable(placed.values()), *lines])
     grey: dict[str, Any] = {"color": "#555555", "linestyle": "none", "marker": "o"}
     handles.append(Line2D([], [], label="complete", **grey))
@@ -102,20 +107,20 @@ def _draw_trials(axes: Axes, name: str, points: Sequence[Point], shift: float, *
         axes.plot([shift * at for at in best], [100 * one for one in best.values()], color=colour, linewidth=1)
 
 
-def _draw_control(axes: Axes, points: Sequence[Point]) -> list[Any]:
-    """The best control as a line, and a band down to the median, which holds the better half of them."""
-    complete = sorted(100 * point.accuracy for point in points if point.complete)
+def _draw_unweighted(axes: Axes, name: str, points: Sequence[Point]) -> list[Any]:
+    """The best trial as a line; of the control also a band down to the median, which holds the better half of them."""
+    colour, complete = style_of(name).colour, sorted(100 * point.accuracy for point in points if point.complete)
+    shown = "none (control)" if name == NONE else name
     if complete:
-        axes.axhline(complete[-1], color=CONTROL_COLOUR, linestyle="--", linewidth=1.2, zorder=1)
-        line = Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=1.2, label="none (control), best")
-        if len(complete) == 1:
+        axes.axhline(complete[-1], color=colour, linestyle="--", linewidth=1.2, zorder=1)
+        line = Line2D([], [], color=colour, linestyle="--", linewidth=1.2, label=f"{shown}, best")
+        if name != NONE or len(complete) == 1:
             return [line]
-        axes.axhspan(complete[len(complete) // 2], complete[-1], color=CONTROL_COLOUR, alpha=0.08, linewidth=0)
-        return [line, Patch(color=CONTROL_COLOUR, alpha=0.08, label="none, better half")]
-    if points:
-        axes.axhline(100 * max(point.accuracy for point in points), color="#777777", linestyle=":", linewidth=1.2)
-        return [Line2D([], [], color="#777777", linestyle=":", linewidth=1.2, label="none, pruned")]
-    return []
+        axes.axhspan(complete[len(complete) // 2], complete[-1], color=colour, alpha=0.08, linewidth=0)
+        return [line, Patch(color=colour, alpha=0.08, label=f"{name}, better half")]
+    colour = "#777777" if name == NONE else colour
+    axes.axhline(100 * max(point.accuracy for point in points), color=colour, linestyle=":", linewidth=1.2)
+    return [Line2D([], [], color=colour, linestyle=":", linewidth=1.2, label=f"{name}, pruned")]
 
 
 def _weight_axis(axes: Axes, weights: Sequence[float], listed: bool) -> None:
@@ -202,6 +207,29 @@ def pruning_accuracy(curves: Mapping[str, Curve]) -> Figure:
         axes.fill_between(at, below, above, color=colour, alpha=0.13, linewidth=0)
         handles.append(_handle(name, joined=True))
     _legend(figure, handles)
+    return figure
+
+
+@_in_our_style
+def organisations(places: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """Where channels sit, one panel an organisation; darker is earlier.
+
+    places: organisation -> one position a channel, in 1, 2 or 3 dimensions.
+    """
+    columns = min(len(places), 4)
+    rows = math.ceil(len(places) / columns)
+    figure = Figure(figsize=(3.0 * columns, 3.1 * rows), layout="constrained")
+    for number, (name, points) in enumerate(places.items(), start=1):
+        solid = len(points[0]) == 3
+        axes = figure.add_subplot(rows, columns, number, projection="3d" if solid else None)
+        coordinates = list(zip(*points, strict=True))
+        if len(coordinates) == 1:
+            coordinates.append((0.0,) * len(points))
+        look: dict[str, Any] = {"c": range(len(points)), "cmap": "viridis", "s": 9, "zorder": 2}
+        axes.scatter(*coordinates, **(look | {"depthshade": False} if solid else look))
+        axes.set_aspect("equal")
+        axes.set_title(f"{name}, {len(points)} channels", fontsize=9)
+        axes.tick_params(labelsize=7)
     return figure
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from topotune.config import NONE
 from topotune.files import Row
 from topotune.report.wording import MISSING, interval, number, percent, plain, points
-from topotune.topography import POSITIONS
+from topotune.topography import TOPOGRAPHIES
 
 PRUNING_SHOWN = (0.0, 0.2, 0.4, 0.6, 0.8)  # the proportions of the table: the figure has all of them
 
@@ -56,8 +56,8 @@ class Curve(NamedTuple):
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Topographies, each once: the control first, then as POSITIONS has them, then unknown ones by name."""
-    known = {name: rank for rank, name in enumerate((NONE, *POSITIONS))}
+    """Topographies, each once: the control first, then as TOPOGRAPHIES has them, then unknown ones by name."""
+    known = {name: rank for rank, name in enumerate((NONE, *TOPOGRAPHIES))}
     return sorted(set(names), key=lambda name: (known.get(name, len(known)), name))
 
 
@@ -67,13 +67,12 @@ def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def accuracy_by_topography(trials: Iterable[Row]) -> dict[str, list[Point]]:
-    """The complete and pruned trials of each topography, by weight. A weight of 0 makes any trial the control."""
+    """The complete and pruned trials of each topography, by weight."""
     found: dict[str, list[Point]] = {}
     for row in trials:
         if row["state"] in ("complete", "pruned") and _known(row["validation_accuracy"]):
-            weight = float(row["weight"] or 0)
-            name = str(row["topography"]) if weight > 0 else NONE
-            found.setdefault(name, []).append(Point(weight, row["validation_accuracy"], row["state"] == "complete"))
+            point = Point(float(row["weight"] or 0), row["validation_accuracy"], row["state"] == "complete")
+            found.setdefault(str(row["topography"]), []).append(point)
     return {name: sorted(found[name]) for name in in_order(found)}
 
 

@@ -76,7 +76,7 @@ def configuration(topography: str, weight: float | None) -> str:
     """``grid2d with λ = 0.3``, or that it is the control."""
     if topography == NONE:
         return "the control (no topography)"
-    return f"{topography} with λ = {number(weight)}"
+    return f"{topography} with λ = {number(weight)}" if weight else topography
 
 
 def finding(one: Mapping[str, Any]) -> str:

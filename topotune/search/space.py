@@ -95,11 +95,10 @@ class StudyFile:
         """The most epochs that a trial can take."""
         return int(self.ends("epochs")[1])
 
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """The data sets that a trial can be about."""
-        dimension = self.dimensions.get("dataset")
-        return dimension.values if isinstance(dimension, Choices) else (self.ends("dataset")[0],)
+    def choices(self, name: str) -> tuple[Any, ...]:
+        """The values that a setting can take, where it is no range."""
+        dimension = self.dimensions.get(name)
+        return dimension.values if isinstance(dimension, Choices) else (self.ends(name)[0],)
 
     def ends(self, name: str) -> tuple[Any, Any]:
         """The least and the greatest value that a setting can take in this study."""

@@ -222,7 +222,7 @@ def _check_whole(study: StudyFile, where: str) -> None:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
     largest = study.ends("batch_size")[1]
-    for name in study.datasets:
+    for name in study.choices("dataset"):
         if largest > DATASETS[name].train:
             raise InputError(
                 f"{where}: batch_size = {largest} is more than the {DATASETS[name].train} training images of {name!r}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from topotune.errors import InputError, StageError
 from topotune.files import Row, read_csv, replace_folder, write_csv
-from topotune.folder import CHECKPOINT_FILES, CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder
+from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder, checkpoint_files
 from topotune.followup import confirm, pruning
 from topotune.progress import Progress
 from topotune.stages.session import Session, check_data, label, say
@@ -142,7 +142,7 @@ def _keep_best_confirmed(folder: StudyFolder, rows: Sequence[Row]) -> None:
     winner = max(means, key=lambda name: sum(means[name]) / len(means[name]))
     best = max((row for row in rows if row["topography"] == winner), key=lambda row: row["validation_accuracy"])
     if not folder.best.exists() or load_config(folder.best).hash != best["config_hash"]:
-        replace_folder(folder.path / best["checkpoint"], folder.best, CHECKPOINT_FILES)
+        replace_folder(folder.best, checkpoint_files(folder.path / best["checkpoint"]))
 
 
 def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:
@@ -152,8 +152,8 @@ def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:
         session.tracker.metrics(key, epoch["epoch"], {name: value for name, value in epoch.items() if name != "epoch"})
     final = {"test_accuracy": row["test_accuracy"], "best_validation_accuracy": row["validation_accuracy"]}
     session.tracker.metrics(key, row["epochs"], final)
-    for name in CHECKPOINT_FILES:
-        session.tracker.artifact(key, job.out / name, "checkpoint")
+    for file in checkpoint_files(job.out):
+        session.tracker.artifact(key, file, "checkpoint")
     session.tracker.end(key)
 
 

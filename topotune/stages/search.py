@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from topotune.files import Row, replace_folder
-from topotune.folder import CHECKPOINT_FILES
+from topotune.folder import ARRANGEMENT, checkpoint_files
 from topotune.progress import Progress
 from topotune.search.study import Asked, Study
 from topotune.search.watch import Watcher
@@ -39,7 +39,7 @@ def _conclude(session: Session, checksum: str) -> None:
     rows = session.study.write_table()
     best = _best(rows)
     if best:
-        replace_folder(session.folder.trial(best["id"]), session.folder.best, CHECKPOINT_FILES)
+        replace_folder(session.folder.best, checkpoint_files(session.folder.trial(best["id"])))
     summarise(session, data_checksum=checksum)
 
 
@@ -89,11 +89,16 @@ class _Logged(Watcher):
         key = f"trial/{asked.number}"
         if record["validation_accuracy"] is not None:
             self._tracker.metrics(key, record["epochs"], {"best_validation_accuracy": record["validation_accuracy"]})
+        for file in self._session.folder.trial(asked.number).glob(ARRANGEMENT):
+            self._tracker.artifact(key, file, "topography")
         tags = {"state": state} | ({"reason": record["reason"]} if record["reason"] else {})
         self._tracker.end(key, {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[state], tags)
 
 
-_METRICS = ("task_loss", "topographic_loss", "validation_accuracy", "validation_loss", "learning_rate", "seconds")
+_METRICS = (
+    "task_loss", "topographic_loss", "validation_accuracy", "validation_loss", "learning_rate", "seconds", "strength",
+    "moved", "swap_gain",
+)  # fmt: skip
 
 
 class _Listed(Watcher):

@@ -4,17 +4,22 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import torch
 
 from topotune import provenance
 from topotune.config import TrialConfig
 from topotune.data.splits import load_split
 from topotune.folder import StudyFolder
+from topotune.models.topographic import build_model, topographic_layers
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
 from topotune.tracking import Tracker, default_store, shown
+from topotune.training.topography import Topography
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Session:
         if not self.folder.study_file.exists():
             # a study that cannot begin leaves nothing behind: its name would be bound to settings that do not work
             self.folder.path.parent.mkdir(parents=True, exist_ok=True)
+            check_layers(self.file)
             check_data(self.file, self.site)
             self.join_cluster()
         try:
@@ -108,8 +114,21 @@ def _study_params(file: StudyFile) -> dict[str, Any]:
     }
 
 
+def check_layers(file: StudyFile) -> None:
+    """Whether every network that the study can try has the layers it names; found before anything starts.
+
+    Raises:
+        InputError: a name or pattern that matches no layer.
+    """
+    names = (file.choices("model"), file.choices("layers"), file.choices("loss"))
+    for model, layers, loss in product(*names):
+        with torch.device("meta"):
+            network = build_model(model, 1, 2)
+        Topography(network, "sheet", loss=loss, layers=list(topographic_layers(model, network, layers, loss)))
+
+
 def check_data(file: StudyFile, site: Site) -> str:
     """Read the training data here once, so that a damaged file is found before anything starts; its checksum."""
-    checksums = [load_split(name, "train", site.data, site.download).checksum for name in file.datasets]
+    checksums = [load_split(name, "train", site.data, site.download).checksum for name in file.choices("dataset")]
     load_split.cache_clear()
     return ", ".join(checksums)

@@ -8,7 +8,7 @@ from typing import Any
 from topotune import provenance
 from topotune.config import NONE
 from topotune.files import Row, read_csv, read_table, write_json
-from topotune.folder import CHECKPOINT_FILES, StudyFolder
+from topotune.folder import StudyFolder, checkpoint_files
 from topotune.followup.statistics import compare
 from topotune.stages.session import Session
 from topotune.training.checkpoint import load_config
@@ -25,9 +25,9 @@ def report(session: Session) -> Path:
         session.tracker.artifact("study", file, "report")
     for figure in sorted(session.folder.figures.glob("*.png")):
         session.tracker.artifact("study", figure, "report/figures")
-    for name in CHECKPOINT_FILES:
-        if (session.folder.best / name).exists():
-            session.tracker.artifact("study", session.folder.best / name, "best")
+    for file in checkpoint_files(session.folder.best):
+        if file.exists():
+            session.tracker.artifact("study", file, "best")
     return path
 
 

@@ -72,7 +72,7 @@ class Topography:
         self._function = resolve_name(self.entry.function)
         self._ready = resolve_name(self.entry.ready) if self.entry.ready else _as_it_is
         self._outputs = LayerOutputs(self.layers if self.entry.reads == "outputs" else {})
-        self._geometries: dict[tuple[str, torch.device], Any] = {}
+        self._geometries: dict[tuple[str, torch.device, torch.dtype], Any] = {}
         for name, layer in self.layers.items():
             self._check(name, layer)
 
@@ -123,13 +123,13 @@ class Topography:
         return places[self.permutations[name]] if name in self.permutations else places
 
     def geometry(self, name: str, like: Tensor) -> Any:
-        """What the loss makes of one layer's positions, for what it reads there; made once for each device."""
-        key = (name, like.device)
+        """What the loss makes of one layer's positions, for what it reads; made once for each device and precision."""
+        exact = torch.float64 if like.dtype == torch.float64 else torch.float32
+        key = (name, like.device, exact)
         if key not in self._geometries:
             channels = like.shape[1] if self.entry.reads == "outputs" else like.shape[0]
             made = self._geometry(self.positions(name, channels))
-            if made.dtype.is_floating_point:
-                made = made.to(torch.float64 if like.dtype == torch.float64 else torch.float32)
+            made = made.to(exact) if made.dtype.is_floating_point else made
             self._geometries[key] = self._ready(made.to(like.device))
         return self._geometries[key]
 

@@ -1,0 +1,226 @@
+"""What each command of the command line does. Every import that costs time is inside the command that needs it."""
+
+import argparse
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from topotune.config import check_setting
+from topotune.errors import InputError
+
+
+def train(options: argparse.Namespace) -> None:
+    from topotune.config import TrialConfig
+    from topotune.search.study_file import parse_override
+
+    config = TrialConfig.from_dict(dict(map(parse_override, options.set)), where="--set")
+    from topotune.training.fit import train as train_one  # torch: seconds that a wrong setting need not wait for
+
+    data = _data(options)
+    if options.download:
+        from topotune.data.splits import load_split
+
+        load_split(config.dataset, "train", data, download=True)
+    result = train_one(config, options.out, data, report=_print_epoch)
+    print(f"best validation accuracy {result.validation_accuracy:.4f} in epoch {result.best_epoch}; {options.out}")
+
+
+def _print_epoch(metrics: Any) -> None:
+    print(
+        f"epoch {metrics.epoch}: task loss {metrics.task_loss:.4f}, topographic loss {metrics.topographic_loss:.4f}, "
+        f"validation accuracy {metrics.validation_accuracy:.4f} ({metrics.seconds:.1f} s)",
+        flush=True,
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    with _new_session(options) as session:
+        from topotune import stages
+
+        stages.search(session)
+        stages.confirm_best(session)
+        stages.prune(session)
+        path = stages.report(session)
+    print(f"report:  {path}\nbest:    {session.folder.best}\nMLflow:  {session.where_runs_are}")
+
+
+def search(options: argparse.Namespace) -> None:
+    with _new_session(options) as session:
+        from topotune import stages
+
+        stages.search(session)
+    print(f"trials:  {session.folder.trials_table}\nnext:    topotune confirm {session.folder.path}")
+
+
+def confirm(options: argparse.Namespace) -> None:
+    with _old_session(options) as session:
+        from topotune import stages
+
+        stages.confirm_best(session)
+    print(f"models:  {session.folder.confirm_table}\nnext:    topotune prune {session.folder.path}")
+
+
+def prune(options: argparse.Namespace) -> None:
+    with _old_session(options) as session:
+        from topotune import stages
+
+        stages.prune(session)
+    print(f"curves:  {session.folder.pruning_table}\nnext:    topotune report {session.folder.path}")
+
+
+def report(options: argparse.Namespace) -> None:
+    with _old_session(options) as session:
+        from topotune import stages
+
+        path = stages.report(session)
+    print(f"report:  {path}")
+
+
+def positions(options: argparse.Namespace) -> None:
+    """Where an organisation puts so many channels, as a table or a picture."""
+    from topotune.errors import unknown
+    from topotune.search.study_file import parse_override
+    from topotune.topography import POSITIONS
+
+    every = options.organisation == "all"
+    if not every and options.organisation not in POSITIONS:
+        raise unknown("organisation", options.organisation, (*POSITIONS, "all"))
+    given = dict(map(parse_override, options.set))
+    for name, value in given.items():
+        check_setting(name, value, "--set")
+    from topotune.topography.positions import positions as positions_of  # torch
+
+    names = list(POSITIONS) if every else [options.organisation]
+    places = {}
+    for name in names:
+        own = {key: value for key, value in given.items() if not every or key in POSITIONS[name].options}
+        places[name] = positions_of(name, options.channels, **own)
+    if options.png:
+        from topotune.report import figures
+
+        figures.save(figures.organisations({name: one.tolist() for name, one in places.items()}), options.png)
+        print(f"picture: {options.png}")
+        return
+    for name, one in places.items():
+        print(f"# {name}: channel, then its {one.shape[1]} coordinates")
+        for channel, place in enumerate(one.tolist()):
+            print(channel, *(f"{coordinate:.6f}" for coordinate in place))
+
+
+def plan(options: argparse.Namespace) -> None:
+    from topotune.search.study_file import load_study, parse_override
+    from topotune.show import plan as plan_of
+    from topotune.show import plan_text
+
+    found = plan_of(load_study(options.target, dict(map(parse_override, options.set))))
+    print(json.dumps(found, indent=2) if options.json else plan_text(found))
+
+
+def studies(options: argparse.Namespace) -> None:
+    from topotune.show import studies as studies_in
+    from topotune.show import studies_text
+
+    root = _studies_folder(options)
+    print(json.dumps(studies_in(root), indent=2) if options.json else studies_text(root))
+
+
+def show(options: argparse.Namespace) -> None:
+    from topotune.folder import open_study
+    from topotune.show import standing, standing_text
+
+    if options.top < 1:
+        raise InputError(f"--top {options.top}: must be at least 1")
+    folder = open_study(options.target, _studies_folder(options))
+    print(json.dumps(standing(folder, options.top), indent=2) if options.json else standing_text(folder, options.top))
+
+
+def ui(options: argparse.Namespace) -> None:
+    from topotune.tracking import default_store, ui_command
+
+    studies = _studies_folder(options)
+    store = _store(options, studies)
+    if store == default_store(studies) and not (studies / "mlflow.db").exists():
+        raise InputError(f"no MLflow data in {studies} yet: run a study, or give its folder with --studies")
+    _check_free(options.host, options.port)
+    command = ui_command(store, options.host, options.port)
+    print(f"starting MLflow's pages on http://{options.host}:{options.port} (Ctrl-C ends them)", flush=True)
+    os.execv(command[0], command)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Whether MLflow's pages can listen there.
+
+    Raises:
+        InputError: the port is in use, or is none.
+    """
+    if not 0 < port < 2**16:
+        raise InputError(f"--port {port}: must be from 1 to 65535")
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: cannot listen there ({error}); give another port") from None
+
+
+def _new_session(options: argparse.Namespace) -> Any:
+    """A session on a study file."""
+    from topotune.folder import StudyFolder
+    from topotune.search.study_file import load_study
+
+    studies = _studies_folder(options)
+    file = load_study(options.target, _overrides(options))
+    name = file.name
+    if options.fresh:
+        number = 2
+        while (studies / name).exists():
+            name, number = f"{file.name}-{number}", number + 1
+        options.fresh_name = name
+        file = load_study(options.target, _overrides(options) | {"study.name": name})
+    return _session(options, file, StudyFolder(studies / name))
+
+
+def _old_session(options: argparse.Namespace) -> Any:
+    """A session on a study that was begun before."""
+    from topotune.folder import open_study
+    from topotune.search.study_file import load_study
+
+    folder = open_study(options.target, _studies_folder(options))
+    return _session(options, load_study(folder.study_file, _overrides(options)), folder)
+
+
+def _session(options: argparse.Namespace, file: Any, folder: Any) -> Any:
+    data, store = _data(options), _store(options, folder.path.parent)
+    from topotune.stages import Session, Site  # torch: seconds that wrong input need not wait for
+
+    return Session(file, folder, Site(data, options.address, store, options.download))
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    from topotune.search.study_file import parse_override
+
+    values = dict(map(parse_override, options.set))
+    workers = getattr(options, "workers", None)
+    return values if workers is None else values | {"workers": workers}
+
+
+def _data(options: argparse.Namespace) -> Path | None:
+    folder = options.data or os.environ.get("TOPOTUNE_DATA")
+    return Path(folder).resolve() if folder else None
+
+
+def _store(options: argparse.Namespace, studies: Path) -> str:
+    from topotune.tracking import check_store, default_store
+
+    given = options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
+    return check_store(given) if given else default_store(studies)
+
+
+def _studies_folder(options: argparse.Namespace) -> Path:
+    """Where studies live. A submitted job's working folder is a copy that Ray deletes, so a job's are at home."""
+    folder = options.studies or os.environ.get("TOPOTUNE_STUDIES")
+    if folder:
+        return Path(folder).resolve()
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return Path.home() / "topotune" / "studies"
+    return Path("studies").resolve()
