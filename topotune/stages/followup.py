@@ -7,7 +7,7 @@ from typing import Any
 
 from topotune.errors import InputError, StageError
 from topotune.files import Row, read_csv, replace_folder, write_csv
-from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder, checkpoint_files
+from topotune.folder import ARRANGEMENT, CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder, checkpoint_files
 from topotune.followup import confirm, pruning
 from topotune.progress import Progress
 from topotune.stages.session import Session, check_data, label, say
@@ -153,6 +153,8 @@ def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:
     final = {"test_accuracy": row["test_accuracy"], "best_validation_accuracy": row["validation_accuracy"]}
     session.tracker.metrics(key, row["epochs"], final)
     for file in checkpoint_files(job.out):
+        if file.name == ARRANGEMENT:
+            session.log_arrangement(key, file)
         session.tracker.artifact(key, file, "checkpoint")
     session.tracker.end(key)
 

@@ -90,6 +90,7 @@ class _Logged(Watcher):
         if record["validation_accuracy"] is not None:
             self._tracker.metrics(key, record["epochs"], {"best_validation_accuracy": record["validation_accuracy"]})
         for file in self._session.folder.trial(asked.number).glob(ARRANGEMENT):
+            self._session.log_arrangement(key, file)
             self._tracker.artifact(key, file, "topography")
         tags = {"state": state} | ({"reason": record["reason"]} if record["reason"] else {})
         self._tracker.end(key, {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[state], tags)
@@ -97,7 +98,6 @@ class _Logged(Watcher):
 
 _METRICS = (
     "task_loss", "topographic_loss", "validation_accuracy", "validation_loss", "learning_rate", "seconds", "strength",
-    "moved", "swap_gain",
 )  # fmt: skip
 
 

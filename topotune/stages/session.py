@@ -14,6 +14,7 @@ import torch
 from topotune import provenance
 from topotune.config import TrialConfig
 from topotune.data.splits import load_split
+from topotune.files import read_table
 from topotune.folder import StudyFolder
 from topotune.models.topographic import build_model, topographic_layers
 from topotune.search.space import StudyFile
@@ -88,6 +89,14 @@ class Session:
         params = {name: value for name, value in config.to_dict().items() if name not in ("device", "threads")}
         tags = self._tags() | {"stage": stage, "config_hash": config.hash, "seed": config.seed}
         self.tracker.run(key, label(config), parent, params, tags)
+
+    def log_arrangement(self, key: str, path: Path) -> None:
+        """Tell MLflow how a run's channels got their positions: losses and moves, summed over the layers."""
+        rounds = read_table(path)["rounds"]
+        for epoch in sorted({one["epoch"] for one in rounds}):
+            own = [one for one in rounds if one["epoch"] == epoch]
+            sums = {name: sum(one[name] for one in own) for name in ("loss_before", "loss_after", "moved")}
+            self.tracker.metrics(key, epoch, {f"arrangement_{name}": float(value) for name, value in sums.items()})
 
     def _tags(self) -> dict[str, Any]:
         return {"study": self.file.name, "study_hash": self.file.hash, "mlflow.source.git.commit": self.commit}
