@@ -21,6 +21,8 @@ lint: $(INSTALLED)
 	$(BIN)/mypy topotune
 
 bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.layer --out bench/layer.json
+	$(BIN)/python -m tests.benchmarks.step --out bench/step.json
 	$(BIN)/python -m tests.benchmarks.trial_start --out bench/trial_start.json
 
 $(INSTALLED): pyproject.toml constraints.txt
