@@ -94,15 +94,10 @@ class TrialConfig:
         if self.topography == NONE:
             return
         entry = LOSSES[self.loss]
-        possible = [
-            name
-            for name, place in POSITIONS.items()
-            if entry.geometry == "targets" or (name == "sheet" if entry.geometry == "sheet" else place.lattice)
-        ]
-        if organisation not in possible:
+        if organisation not in entry.organisations:
             raise InputError(
                 f"topography {self.topography!r} has no {entry.geometry} for the loss {self.loss!r}; choose from "
-                f"{', '.join(possible)}"
+                f"{', '.join(entry.organisations)}"
             )
         if arrangement != "fixed" and entry.affinity is None:
             raise InputError(f"topography {self.topography!r}: the loss {self.loss!r} is no sum over pairs of channels")

@@ -297,9 +297,8 @@ def test_channels_and_their_places_may_be_renumbered_together(name: str) -> None
         assert found == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch of its own doing
-@EACH
-@pytest.mark.parametrize("channels", [6, 40])
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize(("name", "channels"), [*((name, 6) for name in LOSSES), ("channel", 40)])
 def test_compiled(name: str, channels: int) -> None:
     """Within torch.compile, as one graph, it has the same value and gradient."""
     torch.compiler.reset()

@@ -9,14 +9,16 @@ from torch import nn
 from torchvision import models as torchvision_models
 
 from topotune.data import DATASETS
+from topotune.losses import LOSSES
 from topotune.losses.channel import channel_loss
-from topotune.models import MODELS
+from topotune.models import MODELS, READINGS
 from topotune.models.topographic import LayerOutputs, build_model, topographic_layers
 
 # the data that each network is for; and log-mel spectrograms of one second, with one channel
 IMAGES = {
     "small_cnn": ("digits", "mnist", "cifar10"),
     "mnist_cnn": ("digits", "mnist"),
+    "cifar_cnn": ("digits", "cifar10"),
     "resnet18": ("digits", "mnist", "cifar10"),
     "densenet121": ("mnist", "cifar10"),
     "vgg16": ("cifar10",),
@@ -44,19 +46,21 @@ def test_contract(name: str, dataset: str) -> None:
     model = _model(name, shape[0]).train()
     layers = topographic_layers(name, model)
     keys = list(model.state_dict())
-    with LayerOutputs(layers.values()) as caught:
+    with LayerOutputs(layers) as caught:
         logits = model(torch.randn(2, *shape, generator=torch.Generator().manual_seed(1)))
     assert logits.shape == (2, 10)
     assert list(layers) == list(MODELS[name].layers)
     # in the order of the forward pass, each layer once
     widths = [layer.out_channels for layer in layers.values() if isinstance(layer, nn.Conv2d)]
-    assert [output.shape[1] for output in caught.outputs] == widths
+    assert list(caught.outputs) == list(layers)
+    assert [output.shape[1] for output in caught.outputs.values()] == widths
     assert len(widths) == len(MODELS[name].layers)
-    assert all(output.dim() == 4 and len(output) == 2 for output in caught.outputs)
+    assert all(output.dim() == 4 and len(output) == 2 for output in caught.outputs.values())
     assert _hooks(model) == 0
     assert list(model.state_dict()) == keys
 
-    topographic = torch.stack([channel_loss(y, torch.zeros((y.shape[1],) * 2)) for y in caught.outputs]).sum()
+    each = [channel_loss(y, torch.zeros((y.shape[1],) * 2)) for y in caught.outputs.values()]
+    topographic = torch.stack(each).sum()
     model.zero_grad(set_to_none=True)
     (nn.functional.cross_entropy(logits, torch.tensor([0, 1])) + topographic).backward()
     for parameter_name, parameter in model.named_parameters():
@@ -75,13 +79,13 @@ def test_each_layer_is_caught_as_itself(name: str) -> None:
     channels = 1 if name in ("small_cnn", "mnist_cnn") else 3
     model = _model(name, channels).eval()
     images = torch.randn(1, channels, 32, 32, generator=torch.Generator().manual_seed(2))
-    layers = list(topographic_layers(name, model).values())
+    layers = topographic_layers(name, model)
     with torch.no_grad(), LayerOutputs(layers) as together:
         model(images)
-    for layer, output in zip(layers, together.outputs, strict=True):
-        with torch.no_grad(), LayerOutputs([layer]) as alone:
+    for one, layer in layers.items():
+        with torch.no_grad(), LayerOutputs({one: layer}) as alone:
             model(images)
-        assert torch.equal(alone.outputs[0], output)
+        assert torch.equal(alone.outputs[one], together.outputs[one])
 
 
 # parameters with 10 classes: torchvision's published totals with 1,000, less 990 rows of the last layer, and the
@@ -143,6 +147,19 @@ def test_vgg16_hears_too() -> None:
 def test_the_others_hear_too(name: str) -> None:
     with torch.no_grad():
         assert _model(name, 1).eval()(torch.zeros(1, *SPECTROGRAM)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("reading", [*READINGS, "convolutions"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_reading_names_layers_of_the_network(name: str, reading: str, loss: str) -> None:
+    with torch.device("meta"):
+        model: nn.Module = resolve_name(MODELS[name].build)(3, 10)
+    layers = topographic_layers(name, model, reading, loss)
+    assert layers
+    assert all(isinstance(layer, nn.Conv2d | nn.Linear) for layer in layers.values())
+    order = [one for one, _layer in model.named_modules()]
+    assert list(layers) == sorted(layers, key=order.index)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from topotune.topography import POSITIONS
+
 
 @dataclass(frozen=True)
 class LossEntry:
@@ -20,6 +22,13 @@ class LossEntry:
     geometry: str
     ready: str | None = None
     affinity: str | None = None
+
+    @property
+    def organisations(self) -> tuple[str, ...]:
+        """The organisations that have what this loss needs: neighbours on a lattice only, a full sheet on ``sheet``."""
+        if self.geometry == "sheet":
+            return ("sheet",)
+        return tuple(name for name, one in POSITIONS.items() if self.geometry == "targets" or one.lattice)
 
 
 _NEAR, _FAR = "topotune.losses.neighbours", "topotune.losses.channel"

@@ -64,6 +64,11 @@ class Topography:
         if layer_reduction not in LAYER_REDUCTIONS:
             raise unknown("layer_reduction", layer_reduction, LAYER_REDUCTIONS)
         positions(organisation, 1, **options)  # the names are checked now, not in the first step
+        if organisation not in LOSSES[loss].organisations:
+            possible = ", ".join(LOSSES[loss].organisations)
+            raise InputError(
+                f"topography {organisation!r} has no {LOSSES[loss].geometry} for {loss!r}; choose {possible}"
+            )
         self.layers = select_layers(model, layers)
         self.weight, self.entry = weight, LOSSES[loss]
         self.permutations: dict[str, Tensor] = {}  # layer -> the position of each channel, where not its own
