@@ -15,6 +15,7 @@ from topotune.losses import LAYER_REDUCTIONS, LOSSES, STRENGTHS, WEIGHT_SCHEDULE
 from topotune.models import MODELS
 from topotune.topography import DISTANCES, GRID_DIVISORS, POSITIONS, TOPOGRAPHIES, arrangement_of
 
+SCHEDULES = ("step", "epoch", "constant")
 NONE = "none"  # no topography: the control
 
 
@@ -63,7 +64,7 @@ class TrialConfig:
     momentum: float = _setting(0.9, "of sgd", low=0, high=1)
     weight_decay: float = _setting(0.01, "L2 penalty, inside the gradient", low=0)
     warmup: float = _setting(0.3, "share of the training over which the rate rises", low=0, high=1)
-    schedule: str = _setting("step", "the rate moves every step, or every epoch (code)", choices=("step", "epoch"))
+    schedule: str = _setting("step", "the rate moves every step, every epoch (code), or never", choices=SCHEDULES)
     augment: bool = _setting(True, "the data set's random crops and flips")
     precision: str = _setting("float32", "of the forward pass", choices=("float32", "bfloat16"))
     seed: int = _setting(0, "of the initial weights, the order of the data, augmentation and dropout", low=0)

@@ -64,6 +64,19 @@ DATASETS: dict[str, DatasetEntry] = {
         padding=4,
         flip=True,
     ),
+    # as cifar10, the normalisation too
+    "cifar100": DatasetEntry(
+        load="topotune.data.images:load_cifar100",
+        classes=100,
+        shape=(3, 32, 32),
+        train=45000,
+        validation=5000,
+        test=10000,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        padding=4,
+        flip=True,
+    ),
 }
 
 

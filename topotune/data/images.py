@@ -1,4 +1,4 @@
-"""MNIST and CIFAR-10 in the folders that torchvision leaves, every file checked against its official checksum."""
+"""MNIST and CIFAR in the folders that torchvision leaves, every file checked against its official checksum."""
 
 import hashlib
 import pickle
@@ -24,6 +24,10 @@ CIFAR10_MD5 = {
     "data_batch_4": "634d18415352ddfa80567beed471001a",
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+CIFAR100_MD5 = {
+    "train": "16019d7e3df5f24257cddd939b257f8d",
+    "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
 }
 
 
@@ -58,10 +62,29 @@ def load_cifar10(root: Path | None, train: bool, download: bool) -> tuple[Tensor
 
         CIFAR10(str(root), download=True)
     files = {name: md5 for name, md5 in CIFAR10_MD5.items() if name.startswith("data" if train else "test")}
+    return _cifar(folder, files, "labels")
+
+
+def load_cifar100(root: Path | None, train: bool, download: bool) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, 32, 32) uint8 and fine labels (N,) int64 from ``root/cifar-100-python``.
+
+    Raises:
+        InputError: a file is missing, truncated or altered.
+    """
+    folder = _root("cifar100", root) / "cifar-100-python"
+    if download and not all((folder / name).is_file() for name in CIFAR100_MD5):
+        from torchvision.datasets import CIFAR100
+
+        CIFAR100(str(root), download=True)
+    part = "train" if train else "test"
+    return _cifar(folder, {part: CIFAR100_MD5[part]}, "fine_labels")
+
+
+def _cifar(folder: Path, files: Mapping[str, str], labels: str) -> tuple[Tensor, Tensor]:
     # the format is a pickle; only bytes that equal the official files' reach it
     batches = [pickle.loads(content, encoding="latin1") for content in _verified(folder, files).values()]
     pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-    return torch.from_numpy(pixels), torch.tensor([label for batch in batches for label in batch["labels"]])
+    return torch.from_numpy(pixels), torch.tensor([label for batch in batches for label in batch[labels]])
 
 
 def _root(name: str, root: Path | None) -> Path:

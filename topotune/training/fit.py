@@ -174,7 +174,10 @@ class _Run:
     def _rate_and_weight(self, step: int) -> tuple[float, float]:
         config = self.config
         done = self.epoch + step / self.steps
-        rate = warmup_cosine((done if config.schedule == "step" else self.epoch) / config.epochs, config.warmup)
+        moves = {"step": done, "epoch": self.epoch}
+        rate = 1.0
+        if config.schedule in moves:
+            rate = warmup_cosine(moves[config.schedule] / config.epochs, config.warmup)
         factor = weight_factor(config.weight_schedule, done / config.epochs, config.warmup)
         return config.learning_rate * rate, config.weight * factor
 

@@ -1,5 +1,6 @@
-"""MNIST and CIFAR-10 on disk: whole ones are read, damaged ones are named."""
+"""MNIST and CIFAR on disk: whole ones are read, damaged ones are named."""
 
+import json
 import os
 import pickle
 import shutil
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from topotune.data.images import CIFAR10_MD5, MNIST_MD5, load_cifar10, load_mnist
+from topotune.data.images import CIFAR10_MD5, CIFAR100_MD5, MNIST_MD5, load_cifar10, load_cifar100, load_mnist
 from topotune.errors import InputError
 
 
@@ -115,3 +116,19 @@ def test_the_folder_must_be_named_and_there(load: Callable[..., object], name: s
     with pytest.raises(InputError, match="does not exist") as error:
         load(tmp_path / "nowhere", True, False)
     assert str(tmp_path / "nowhere") in str(error.value)
+
+
+def test_cifar100_gives_fine_labels(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a part of the official files, which has checksums of its own."""
+    part = real_data / "cifar-100-subset"
+    if not part.is_dir():
+        pytest.skip(f"no cifar-100-subset in {real_data}")
+    with pytest.raises(InputError, match="truncated or altered"):
+        load_cifar100(part, True, False)
+    own = json.loads((part / "md5.json").read_text())
+    monkeypatch.setattr("topotune.data.images.CIFAR100_MD5", {name: own[name] for name in CIFAR100_MD5})
+    for train, size in ((True, 500), (False, 200)):
+        images, labels = load_cifar100(part, train, False)
+        assert images.shape == (size, 3, 32, 32)
+        assert images.dtype == torch.uint8
+        assert torch.bincount(labels, minlength=100).tolist() == [size // 100] * 100
