@@ -10,6 +10,8 @@ from typing import Any
 from topotune.config import check_setting
 from topotune.errors import InputError
 
+MOST = 65536  # channels that are drawn or printed
+
 
 def train(options: argparse.Namespace) -> None:
     from topotune.config import TrialConfig
@@ -87,8 +89,15 @@ def positions(options: argparse.Namespace) -> None:
     every = options.organisation == "all"
     if not every and options.organisation not in POSITIONS:
         raise unknown("organisation", options.organisation, (*POSITIONS, "all"))
+    if not 1 <= options.channels <= MOST:
+        raise InputError(f"{options.channels} channels: must be from 1 to {MOST}")
+    if options.png and (options.png.suffix.lower() != ".png" or not options.png.parent.is_dir()):
+        raise InputError(f"--png {options.png}: must be a file called .png in a folder that there is")
     given = dict(map(parse_override, options.set))
+    known = sorted({option for one in POSITIONS.values() for option in one.options})
     for name, value in given.items():
+        if name not in known:
+            raise unknown("option", name, known, "--set")
         check_setting(name, value, "--set")
     from topotune.topography.positions import positions as positions_of  # torch
 
@@ -104,7 +113,7 @@ def positions(options: argparse.Namespace) -> None:
         print(f"picture: {options.png}")
         return
     for name, one in places.items():
-        print(f"# {name}: channel, then its {one.shape[1]} coordinates")
+        print(f"# {name}: channel, then its coordinates ({one.shape[1]})")
         for channel, place in enumerate(one.tolist()):
             print(channel, *(f"{coordinate:.6f}" for coordinate in place))
 

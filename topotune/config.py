@@ -87,10 +87,14 @@ class TrialConfig:
 
     def _check_topography(self) -> None:
         organisation, arrangement = arrangement_of(self.topography)
-        if (self.topography == NONE or arrangement == "assigned") != (self.weight == 0):
+        without = self.topography == NONE or arrangement == "assigned"
+        if without and self.weight > 0:
+            what = "is the control and" if self.topography == NONE else "is assigned after training, which"
+            raise InputError(f"topography {self.topography!r} {what} has no weight; weight = {self.weight:g} must be 0")
+        if not without and self.weight == 0:
             raise InputError(
-                f"topography {self.topography!r} with weight {self.weight:g}: a topography needs a weight above 0; the "
-                f"control ({NONE!r}), and one that is assigned after training, have none"
+                f"topography {self.topography!r} with weight 0: a topography needs a weight above 0; the control is "
+                f"{NONE!r}"
             )
         if self.topography == NONE:
             return
@@ -122,7 +126,7 @@ class TrialConfig:
     @property
     def hash(self) -> str:
         """The trial's identity: 16 hexadecimal digits over the settings that can change its result."""
-        unused = unused_settings(self.topography)
+        unused = unused_settings(self.topography, self.loss, self.strength)
         told = {
             one.name: getattr(self, one.name)
             for one in fields(self)
@@ -155,8 +159,8 @@ TOPOGRAPHIC = (
 )  # fmt: skip
 
 
-def unused_settings(topography: str) -> set[str]:
-    """The settings that cannot change the result of a trial with this topography."""
+def unused_settings(topography: str, loss: str = "channel", strength: str = "fixed") -> set[str]:
+    """The settings that cannot change the result of a trial with these."""
     if topography == NONE:
         return set(TOPOGRAPHIC)
     organisation, arrangement = arrangement_of(topography)
@@ -164,6 +168,10 @@ def unused_settings(topography: str) -> set[str]:
     unused = every_option - set(POSITIONS[organisation].options)
     if arrangement != "learned":
         unused |= {"swap_every"}
+    if strength == "fixed":
+        unused |= {"ratio_every"}
+    if LOSSES[loss].geometry != "targets":
+        unused |= {"distance"}
     if arrangement == "assigned":
         unused |= {"weight", "strength", "ratio_every", "weight_schedule", "layer_reduction"}
     return unused

@@ -1,6 +1,6 @@
 """One epoch of ResNet-18 on CIFAR-10 with the formula written out and with ours, from one seed: the same losses.
 
-    python -m tests.benchmarks.curve --data FOLDER [--steps 176] [--out FILE.json]
+    python -m tests.benchmarks.curve --data FOLDER [--steps N] [--out FILE.json]
 
 Batch 256, float32, the warm-up and cosine of one epoch up to learning rate 0.01, λ = 0.1. The networks take their
 steps side by side on the same batches; printed are the losses of some steps and the largest relative difference so
@@ -16,7 +16,7 @@ import torch
 
 from tests.benchmarks.step import DEVICE  # which also names the loss "direct"
 from topotune.config import TrialConfig
-from topotune.data import DATASETS
+from topotune.data import DATASETS, steps_per_epoch
 from topotune.data.batches import Batch, derive_seed, training_batches
 from topotune.data.splits import load_split
 from topotune.files import write_json
@@ -55,7 +55,7 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=176)
+    parser.add_argument("--steps", type=int, help="fewer than the epoch has")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     keep_freed_memory()
@@ -64,11 +64,12 @@ def main() -> None:
     batches = training_batches(split, entry, config.batch_size, derive_seed(config.seed, "order", 0), augment=True)
     direct, ours = trained(config.replace(loss="direct")), trained(config)
     moved = trained(config.replace(loss="direct"), noise=1e-7)
-    steps, rows, largest, floor = min(options.steps, 176), [], 0.0, 0.0
+    whole = steps_per_epoch(len(split), config.batch_size)
+    steps, rows, largest, floor = min(options.steps or whole, whole), [], 0.0, 0.0
     print("      written out            ours                   largest difference")
     print(f"{'step':>5} {'task':>10} {'topog.':>10} {'task':>10} {'topog.':>10} {'ours':>9} {'rounding':>9}")
     for number, batch in enumerate(islice(batches, steps), start=1):
-        rate = config.learning_rate * warmup_cosine((number - 1) / 176, config.warmup)
+        rate = config.learning_rate * warmup_cosine((number - 1) / whole, config.warmup)
         theirs, mine, other = direct(batch, rate), ours(batch, rate), moved(batch, rate)
         largest, floor = max(largest, _apart(theirs, mine)), max(floor, _apart(theirs, other))
         rows.append({"step": number, "direct": theirs, "ours": mine, "rounding": other})

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from topotune.cli import _check_free, main
+from topotune.cli import main
+from topotune.commands import _check_free
 from topotune.errors import InputError
 
-COMMANDS = ("run", "search", "confirm", "prune", "report", "plan", "studies", "show", "ui", "train")
+COMMANDS = ("run", "search", "confirm", "prune", "report", "plan", "studies", "show", "positions", "ui", "train")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

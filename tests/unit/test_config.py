@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topotune.config import SETTINGS, TrialConfig, check_setting
+from topotune.config import SETTINGS, TOPOGRAPHIC, TrialConfig, check_setting, unused_settings
 from topotune.errors import InputError
+from topotune.losses import LOSSES
+from topotune.topography import TOPOGRAPHIES, arrangement_of
 
 
 def test_defaults_are_the_first_papers() -> None:
@@ -19,6 +21,8 @@ def test_defaults_are_the_first_papers() -> None:
     assert (config.optimizer, config.learning_rate, config.momentum, config.weight_decay) == ("sgd", 0.01, 0.9, 0.01)
     assert (config.batch_size, config.epochs, config.warmup) == (256, 100, 0.3)
     assert (config.layer_reduction, config.distance) == ("sum", "euclidean")  # the published code's
+    assert (config.grid_divisor, config.radius, config.nested_factor, config.layers) == ("n-1", 0.5, 0.5, "code")
+    assert (config.loss, config.strength, config.weight_schedule) == ("channel", "fixed", "constant")
     assert not config.topographic
 
 
@@ -51,7 +55,22 @@ def test_defaults_are_the_first_papers() -> None:
         ("dataset", "imagenet", "unknown dataset 'imagenet'; choose from digits, mnist, cifar10"),
         ("model", "alexnet", "unknown model 'alexnet'; choose from small_cnn"),
         ("topography", "grid4d", "unknown topography 'grid4d'; choose from none, grid2d, grid3d, circle"),
-        ("loss", "ws", "unknown loss 'ws'; choose from channel"),
+        ("loss", "mse", "unknown loss 'mse'; choose from channel, ws, ws_cosine, ws_pearson, as, as_relu, as_global"),
+        ("strength", "free", "unknown strength 'free'; choose from fixed, ratio"),
+        ("weight_schedule", "step", "unknown weight_schedule 'step'; choose from constant, linear, cosine, warmup"),
+        ("grid_divisor", "n+1", "unknown grid_divisor 'n+1'; choose from n-1, n"),
+        ("grid_divisor", 1, "grid_divisor = 1 is not a string"),
+        ("radius", 0.0, "radius = 0.0 is out of range; it must be finite and > 0"),
+        ("radius", math.inf, "radius = inf is out of range"),
+        ("nested_factor", 0, "nested_factor = 0.0 is out of range; it must be finite and > 0 and < 1"),
+        ("nested_factor", 1.0, "nested_factor = 1.0 is out of range"),
+        ("swap_every", 0, "swap_every = 0 is out of range; it must be finite and >= 1"),
+        ("swap_every", 2.5, "swap_every = 2.5 is not an integer"),
+        ("ratio_every", 0, "ratio_every = 0 is out of range"),
+        ("layers", 3, "layers = 3 is not a string"),
+        ("topography", "grid2d-frozen", "unknown topography 'grid2d-frozen'; choose from none, grid2d"),
+        ("topography", "none-learned", "unknown topography 'none-learned'"),
+        ("topography", "-learned", "unknown topography '-learned'"),
         ("distance", "l2", "unknown distance 'l2'; choose from euclidean, l1"),
         ("layer_reduction", "max", "unknown layer_reduction 'max'; choose from sum, mean"),
         ("optimizer", "lion", "unknown optimizer 'lion'; choose from sgd, adam"),
@@ -124,11 +143,15 @@ def test_the_control_is_one_trial_whatever_its_topographic_settings() -> None:
     "settings",
     [
         {"topography": "none", "weight": 5.0}, {"weight": 1e-9}, {"topography": "sphere", "weight": 0.0},
-        {"topography": "sphere"}, {"topography": "line", "weight": -0.0},
+        {"topography": "sphere"}, {"topography": "line", "weight": -0.0}, {"topography": "grid2d-learned"},
+        {"topography": "grid2d-assigned", "weight": 0.1},
     ],
 )  # fmt: skip
 def test_a_topography_and_a_weight_go_together(settings: dict[str, Any]) -> None:
-    wanted = r"topography '(none|sphere|line)' with weight .*: a topography needs a weight above 0, and the control"
+    wanted = (
+        r"^topography '(none|sphere|line|grid2d-learned|grid2d-assigned)' with weight .*: a topography needs a weight "
+        r"above 0; the control \('none'\), and one that is assigned after training, have none$"
+    )
     with pytest.raises(InputError, match=wanted):
         TrialConfig(**settings)
     with pytest.raises(InputError, match=wanted):
@@ -138,12 +161,74 @@ def test_a_topography_and_a_weight_go_together(settings: dict[str, Any]) -> None
     assert TrialConfig(topography="sphere", weight=1e-300).topographic
 
 
+def test_how_positions_are_handed_out() -> None:
+    """Learned while a topographic loss trains; assigned to a network that was trained without one."""
+    learned = TrialConfig(topography="circle-learned", weight=0.5, radius=1.0)
+    assert (learned.topographic, learned.arrangement) == (True, "learned")
+    assert learned.organisation_options == {"radius": 1.0}
+    assigned = TrialConfig(topography="grid2d-assigned")
+    assert (assigned.topographic, assigned.arrangement) == (False, "assigned")
+    assert assigned.organisation_options == {"grid_divisor": "n-1"}
+    fixed = TrialConfig(topography="line", weight=1)
+    assert (fixed.topographic, fixed.arrangement, fixed.organisation_options) == (True, "fixed", {})
+    assert TrialConfig().arrangement == "fixed"
+
+
+NEIGHBOUR_LOSSES = ("ws", "ws_cosine", "ws_pearson", "as", "as_relu")
+LATTICES = ("grid2d", "grid3d", "line", "sheet")
+
+
+@pytest.mark.parametrize("topography", TOPOGRAPHIES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_which_losses_an_organisation_can_have(loss: str, topography: str) -> None:
+    """Next neighbours are those of a lattice; the smoothness loss needs a full rectangle, and is about no pairs."""
+    organisation, arrangement = arrangement_of(topography)
+    settings: dict[str, Any] = {"topography": topography, "weight": 0.0 if arrangement == "assigned" else 1.0}
+    if loss in NEIGHBOUR_LOSSES and organisation not in LATTICES:
+        reason = (
+            f"^topography '{topography}' has no neighbours for the loss '{loss}'; choose from {', '.join(LATTICES)}$"
+        )
+    elif loss == "laplacian" and organisation != "sheet":
+        reason = f"^topography '{topography}' has no sheet for the loss 'laplacian'; choose from sheet$"
+    elif loss == "laplacian" and arrangement != "fixed":
+        reason = f"^topography '{topography}': the loss 'laplacian' is no sum over pairs of channels$"
+    else:
+        assert TrialConfig(loss=loss, **settings).loss == loss
+        return
+    with pytest.raises(InputError, match=reason):
+        TrialConfig(loss=loss, **settings)
+
+
+def test_the_control_may_name_any_loss() -> None:
+    assert TrialConfig(loss="laplacian").hash == TrialConfig().hash
+
+
 OTHER: dict[str, Any] = {
     "dataset": "mnist", "model": "mnist_cnn", "topography": "circle", "weight": 0.5, "distance": "l1",
     "layer_reduction": "mean", "epochs": 3, "batch_size": 64, "optimizer": "adam", "learning_rate": 0.1,
     "momentum": 0.5, "weight_decay": 0.0, "warmup": 0.0, "schedule": "epoch", "augment": False,
-    "precision": "bfloat16", "seed": 1, "workers": 2,
+    "precision": "bfloat16", "seed": 1, "workers": 2, "loss": "as", "layers": "paper", "strength": "ratio",
+    "ratio_every": 4, "weight_schedule": "linear", "grid_divisor": "n",
 }  # fmt: skip
+
+# settings that only some topographies read: the value, one that reads it, and some that do not
+SOME: dict[str, tuple[Any, str, list[str]]] = {
+    "grid_divisor": ("n", "grid3d-learned", ["circle", "sphere-learned", "sheet", "line", "nested2d-assigned"]),
+    "radius": (1.0, "sphere-assigned", ["grid2d", "grid2d-learned", "line", "nested3d", "grid3d-assigned"]),
+    "nested_factor": (0.25, "nested2d", ["grid2d", "circle-learned", "line", "sheet-assigned"]),
+    "swap_every": (2, "grid2d-learned", ["grid2d", "grid2d-assigned", "circle"]),
+    "strength": ("ratio", "grid2d-learned", ["grid2d-assigned"]),
+    "ratio_every": (3, "grid2d", ["grid2d-assigned"]),
+    "weight_schedule": ("cosine", "grid2d", ["line-assigned"]),
+    "layer_reduction": ("mean", "grid2d-learned", ["circle-assigned"]),
+    "loss": ("as", "grid2d-assigned", []),
+    "layers": ("convolutions", "grid2d-assigned", []),
+    "distance": ("l1", "grid2d-assigned", []),
+}
+
+
+def _with(topography: str) -> TrialConfig:
+    return TrialConfig(topography=topography, weight=0.0 if topography.endswith("-assigned") else 1.0)
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -152,14 +237,33 @@ def test_everything_else_is_part_of_a_topographic_trial(name: str) -> None:
     assert base.replace(**{name: OTHER[name]}).hash != base.hash
 
 
+@pytest.mark.parametrize("name", SOME)
+def test_a_setting_is_part_of_the_trials_that_read_it(name: str) -> None:
+    value, reader, others = SOME[name]
+    assert _with(reader).replace(**{name: value}).hash != _with(reader).hash
+    for other in others:
+        assert _with(other).replace(**{name: value}).hash == _with(other).hash
+    assert TrialConfig(**{name: value}).hash == TrialConfig().hash  # none of them is the control's
+
+
 def test_every_setting_is_tested_for_its_part_in_the_identity() -> None:
-    # of "loss" there is one so far
-    assert set(SETTINGS) == {*OTHER, "device", "threads", "loss"}
+    assert set(SETTINGS) == {*OTHER, *SOME, "device", "threads"}
+
+
+def test_unused_settings_are_settings() -> None:
+    assert unused_settings("none") == set(TOPOGRAPHIC) <= set(SETTINGS)
+    assert unused_settings("grid2d") == {"radius", "nested_factor", "swap_every"}
+    assert unused_settings("circle-learned") == {"grid_divisor", "nested_factor"}
+    assert unused_settings("line-assigned") == {
+        "grid_divisor", "radius", "nested_factor", "swap_every", "weight", "strength", "ratio_every",
+        "weight_schedule", "layer_reduction",
+    }  # fmt: skip
 
 
 topographies = st.one_of(
     st.just(("none", 0.0)),
-    st.tuples(st.sampled_from(["grid2d", "nested3d"]), st.floats(0, 1e6, exclude_min=True)),
+    st.just(("nested2d-assigned", 0.0)),
+    st.tuples(st.sampled_from(["grid2d", "nested3d", "line-learned"]), st.floats(0, 1e6, exclude_min=True)),
 )
 configs = st.builds(
     lambda pair, **settings: TrialConfig(topography=pair[0], weight=pair[1], **settings),
@@ -168,6 +272,9 @@ configs = st.builds(
     epochs=st.integers(1, 10**6),
     augment=st.booleans(),
     seed=st.integers(0, 2**70),
+    radius=st.floats(0, 10, exclude_min=True),
+    layers=st.text(),
+    strength=st.sampled_from(["fixed", "ratio"]),
 )
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from topotune.errors import unknown
+from topotune.errors import InputError, unknown
 from topotune.losses import WEIGHT_SCHEDULES
 
 SMOOTHING = 0.1  # the share of a new measurement
@@ -45,15 +45,19 @@ class GradientRatio:
 
     Both norms are over the parameters that the topographic gradient reaches: the layers' weights for a loss of
     weights, every parameter up to the last topographic layer for a loss of outputs. Over several ranks they are
-    those of the mean gradients, so that every rank has the same λ.
+    those of the mean gradients, so that every rank has the same λ. A measurement that finds no topographic gradient
+    is left out.
 
     Args:
+        ratio: ρ.
         every: steps from one measurement to the next. A measurement takes a second backward pass from the
             topographic layers down; that of a loss of weights ends at the weights, and costs nothing to speak of.
     """
 
-    def __init__(self, every: int = 1) -> None:
-        self.every, self.steps = every, 0
+    def __init__(self, ratio: float, every: int = 1) -> None:
+        if not 0 <= ratio < math.inf or every < 1:
+            raise InputError(f"ratio = {ratio!r}, every = {every!r}: must be finite and >= 0, and at least 1")
+        self.ratio, self.every, self.steps = ratio, every, 0
         self.weight: Tensor | None = None  # λ_t, on the parameters' device
 
     def state(self) -> dict[str, float | int | None]:
@@ -65,37 +69,54 @@ class GradientRatio:
         self.steps = int(state["steps"] or 0)
         self.weight = None if state["weight"] is None else torch.tensor(state["weight"])
 
-    def backward(self, task: Tensor, topographic: Tensor, parameters: Iterable[Tensor], ratio: float) -> None:
-        """Accumulate into ``.grad`` the gradients of task + λ · topographic (scalars that share a graph, or not).
+    def backward(self, task: Tensor, topographic: Tensor, parameters: Iterable[Tensor], factor: float = 1.0) -> None:
+        """Accumulate into ``.grad`` the gradients of task + factor · λ · topographic (two scalars).
 
-        ``ratio`` is ρ. Called where ``(task + weight * topographic).backward()`` would stand otherwise; a network
-        within DistributedDataParallel gets the ranks' mean gradients as usual.
+        ``factor`` is that of a schedule. Called where ``(task + weight * topographic).backward()`` would stand
+        otherwise; a network within DistributedDataParallel gets the ranks' mean gradients as usual.
         """
         due, self.steps = self.steps % self.every == 0, self.steps + 1
         if not due and self.weight is not None:
-            (task + self.weight.to(task) * topographic).backward()  # type: ignore[no-untyped-call]
+            (task + factor * self.weight.to(task) * topographic).backward()  # type: ignore[no-untyped-call]
             return
         leaves = [one for one in parameters if one.requires_grad]
         before = [None if one.grad is None else one.grad.clone() for one in leaves]
         pulls = torch.autograd.grad(topographic, leaves, retain_graph=True, allow_unused=True)
         task.backward()  # type: ignore[no-untyped-call]
-        reached = [
-            (leaf, pull, leaf.grad if old is None else leaf.grad - old)
-            for leaf, pull, old in zip(leaves, pulls, before, strict=True)
-            if pull is not None and leaf.grad is not None
-        ]
-        pulled = _mean_over_ranks([pull for _leaf, pull, _own in reached])
-        measured = ratio * _norm([own for _leaf, _pull, own in reached]) / (_norm(pulled) + EPSILON)
-        measured = measured.clamp(0, CEILING)
-        old = measured if self.weight is None else self.weight.to(measured)
-        self.weight = old + SMOOTHING * (measured - old)
-        for (leaf, _pull, _own), pull in zip(reached, pulled, strict=True):
-            assert leaf.grad is not None
-            leaf.grad += self.weight.to(leaf.grad) * pull
+        reached = [(leaf, pull, old) for leaf, pull, old in zip(leaves, pulls, before, strict=True) if pull is not None]
+        if not reached:
+            return
+        pulled = _mean_over_ranks([pull for _leaf, pull, _old in reached])
+        own = [_difference(leaf.grad, old) for leaf, _pull, old in reached]
+        self._measure(_norm([one for one in own if one is not None]), _norm(pulled))
+        assert self.weight is not None
+        for (leaf, _pull, _old), pull in zip(reached, pulled, strict=True):
+            added = (factor * self.weight).to(pull) * pull
+            if leaf.grad is None:
+                leaf.grad = added
+            else:
+                leaf.grad += added
+
+    def _measure(self, task: Tensor, topographic: Tensor) -> None:
+        """One step of the smoothing, from the norms of the two gradients; nothing is read off the device."""
+        found = (self.ratio * task / (topographic + EPSILON)).clamp(0, CEILING)
+        if self.weight is None:
+            self.weight = torch.where(topographic > 0, found, torch.zeros_like(found))
+            return
+        old = self.weight.to(found)
+        share = 1 - (1 - SMOOTHING) ** self.every  # of all the steps since the last one
+        self.weight = torch.where(topographic > 0, old + share * (found - old), old)
+
+
+def _difference(gradient: Tensor | None, before: Tensor | None) -> Tensor | None:
+    return gradient if gradient is None or before is None else gradient - before
 
 
 def _norm(gradients: list[Tensor]) -> Tensor:
-    return torch.stack([one.detach().float().square().sum() for one in gradients]).sum().sqrt()
+    total = torch.zeros(())
+    for one in gradients:
+        total = total.to(one.device) + one.detach().float().square().sum()
+    return total.sqrt()
 
 
 def _mean_over_ranks(gradients: list[Tensor]) -> list[Tensor]:

@@ -91,7 +91,8 @@ class LayerOutputs:
         logits = model(images)
     caught.outputs    # name -> (N, C, *spatial)
 
-    A layer that runs more than once in a forward pass leaves its last output. A network that torch.compile compiles
+    A linear layer's output (N, ..., C) is left as (N, C, ...). A layer that runs more than once in a forward pass
+    leaves its last output. A network that torch.compile compiles
     must run for the first time within the context.
     """
 
@@ -102,20 +103,26 @@ class LayerOutputs:
         self.outputs: dict[str, Tensor] = {}
 
     def __enter__(self) -> Self:
+        if self._open:
+            raise InputError("the outputs of these layers are being caught already: one 'with' within another")
         self._open = True
         self._handles = [
             layer.register_forward_hook(partial(self._catch, name)) for name, layer in self._layers.items()
         ]
         return self
 
-    def _catch(self, name: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _catch(self, name: str, module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self._open:
-            self.outputs[name] = output
+            if not isinstance(output, Tensor):
+                raise InputError(f"layer {name!r} ({type(module).__name__}) has no single tensor as its output")
+            self.outputs[name] = output.movedim(-1, 1) if isinstance(module, nn.Linear) else output
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open = False
+        if kind is not None:
+            self.outputs.clear()
         for handle in self._handles:
             handle.remove()
         self._handles = []

@@ -181,7 +181,7 @@ def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
         middle = 100 * mean_std(confirmed[NONE].accuracies)[0]
         axes.axhline(middle, color=CONTROL_COLOUR, linestyle="--", linewidth=1, zorder=1)
         handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=1, label="mean of the control"))
-    below = ("control" if name == NONE else f"λ = {one.weight:.3g}" for name, one in confirmed.items())
+    below = ("control" if name == NONE else _strength(one.weight) for name, one in confirmed.items())
     names = [f"{_label(name)}\n{line}" for name, line in zip(confirmed, below, strict=True)]
     axes.set_xticks(range(len(names)), names, fontsize=9)
     axes.set_xlim(-0.6, len(names) - 0.4)
@@ -231,6 +231,10 @@ def organisations(places: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         axes.set_title(f"{name}, {len(points)} channels", fontsize=9)
         axes.tick_params(labelsize=7)
     return figure
+
+
+def _strength(weight: float) -> str:
+    return f"λ = {weight:.3g}" if weight else "no λ"
 
 
 def _canvas(x: str, y: str) -> tuple[Figure, Axes]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from topotune.config import NONE, SETTINGS, TrialConfig, unused_settings
 
+_DECIDING = ("topography", "loss", "strength")  # what decides which other settings matter
+
 TRIAL_SECTIONS = ("fixed", "scientific", "nuisance")
 
 
@@ -74,13 +76,14 @@ class StudyFile:
         which say where it is pruned.
         """
         values = dict(self.constants)
-        if "topography" in self.dimensions:  # first: it decides what else is asked
-            values["topography"] = choose("topography", self.dimensions["topography"])
-        unused = unused_settings(values.get("topography", NONE))
-        for name, dimension in self.dimensions.items():
-            if name != "topography" and name not in unused:
-                values[name] = choose(name, dimension)
-        values = {name: value for name, value in values.items() if name not in unused - {"loss", "layers"}}
+
+        def unused() -> set[str]:
+            return unused_settings(*(values.get(name, SETTINGS[name].default) for name in _DECIDING))
+
+        for name in sorted(self.dimensions, key=_rank):
+            if name not in unused():
+                values[name] = choose(name, self.dimensions[name])
+        values = {name: value for name, value in values.items() if name not in unused() - {"loss", "layers"}}
         return TrialConfig(**values)
 
     @property
@@ -105,6 +108,10 @@ class StudyFile:
         if name in self.dimensions:
             return ends_of(self.dimensions[name])
         return (self.constants.get(name, SETTINGS[name].default),) * 2
+
+
+def _rank(name: str) -> int:
+    return _DECIDING.index(name) if name in _DECIDING else len(_DECIDING)
 
 
 def ends_of(dimension: Dimension) -> tuple[Any, Any]:

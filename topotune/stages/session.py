@@ -9,18 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch
-
 from topotune import provenance
 from topotune.config import TrialConfig
 from topotune.data.splits import load_split
 from topotune.files import read_table
 from topotune.folder import StudyFolder
-from topotune.models.topographic import build_model, topographic_layers
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
 from topotune.tracking import Tracker, default_store, shown
-from topotune.training.topography import Topography
+from topotune.training import arrangement
 
 
 @dataclass(frozen=True)
@@ -131,9 +128,10 @@ def check_layers(file: StudyFile) -> None:
     """
     names = (file.choices("model"), file.choices("layers"), file.choices("loss"))
     for model, layers, loss in product(*names):
-        with torch.device("meta"):
-            network = build_model(model, 1, 2)
-        Topography(network, "sheet", loss=loss, layers=list(topographic_layers(model, network, layers, loss)))
+        dataset = file.choices("dataset")[0]
+        arrangement.check_layers(
+            TrialConfig(dataset=dataset, model=model, layers=layers, loss=loss, topography="sheet", weight=1.0)
+        )
 
 
 def check_data(file: StudyFile, site: Site) -> str:

@@ -34,8 +34,10 @@ def positions(name: str, channels: int, **options: Any) -> Tensor:
     if channels < 1:
         raise InputError(f"topography {name!r} needs at least 1 channel, not {channels}")
     for option in options:
+        if not POSITIONS[name].options:
+            raise InputError(f"topography {name!r} has no options, so no {option!r}")
         if option not in POSITIONS[name].options:
-            raise unknown("option", option, POSITIONS[name].options or ("none",), f"topography {name!r}")
+            raise unknown("option", option, POSITIONS[name].options, f"topography {name!r}")
     placed: Tensor = resolve_name(POSITIONS[name].build)(channels, **options)
     return placed
 
@@ -110,13 +112,13 @@ def _divisor(side: int, grid_divisor: str) -> int:
 
 
 def _positive(radius: float) -> float:
-    if not 0 < radius < math.inf:
+    if not isinstance(radius, int | float) or not 0 < radius < math.inf:
         raise InputError(f"radius = {radius!r} is out of range; it must be finite and > 0")
     return radius
 
 
 def _nested(channels: int, dimension: int, factor: float) -> Tensor:
-    if not 0 < factor < 1:
+    if not isinstance(factor, int | float) or not 0 < factor < 1:
         raise InputError(f"nested_factor = {factor!r} is out of range; it must be > 0 and < 1")
     # offsets from the low corner in half sides, first coordinate fastest; a point lies on an edge
     # when at most one of its coordinates is the middle one (in a square that leaves out the centre only)

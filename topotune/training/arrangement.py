@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from topotune.config import TrialConfig
+from topotune.config import NONE, TrialConfig
 from topotune.data import DatasetEntry
 from topotune.data.batches import derive_seed, normalise
 from topotune.data.splits import Split
 from topotune.files import write_json
-from topotune.models.topographic import topographic_layers
+from topotune.models.topographic import build_model, topographic_layers
 from topotune.topography import arrangement_of
 from topotune.training.checkpoint import ARRANGEMENT
 from topotune.training.distributed import from_first
@@ -38,6 +38,18 @@ def topography_of(config: TrialConfig, model: nn.Module) -> Topography:
         model, organisation, loss=config.loss, weight=config.weight, layers=list(layers), distance=config.distance,
         layer_reduction=config.layer_reduction, **config.organisation_options,
     )  # fmt: skip
+
+
+def check_layers(config: TrialConfig) -> None:
+    """Whether the network has the layers that a topography's settings name, without building it.
+
+    Raises:
+        InputError: a name or pattern that matches no layer, or one that the loss cannot be taken of.
+    """
+    if config.topography != NONE:
+        with torch.device("meta"):
+            network = build_model(config.model, 1, 2)
+        topography_of(config, network)
 
 
 def hold_out(split: Split, seed: int) -> tuple[Split, Split]:
@@ -64,19 +76,25 @@ class Arranger:
         """One round after ``epoch`` epochs, the same on every rank; how many channels moved, and the loss they gain."""
         training = model.training
         model.eval()
-        with self._topography, precision.autocast():
-            model(precision.images(self._images))
+        if self._topography.entry.reads == "outputs":
+            with self._topography, precision.autocast():
+                model(precision.images(self._images))
         model.train(training)
         done = self._topography.rearrange(anew=self._config.arrangement == "assigned", seed=self._config.seed)
         done = from_first(lambda: done)
-        self.resume(self.rounds + [{"epoch": epoch, **one} for one in done])
+        self._take_up(done)
+        self.rounds += [{"epoch": epoch, **one} for one in done]
         return sum(one["moved"] for one in done), sum(one["loss_before"] - one["loss_after"] for one in done)
 
     def resume(self, rounds: list[dict[str, Any]]) -> None:
         """Take up positions as the rounds left them."""
         self.rounds = rounds
-        for one in rounds:
-            self._topography.arrange(one["layer"], torch.tensor(one["permutation"]))
+        self._take_up(rounds)
+
+    def _take_up(self, rounds: list[dict[str, Any]]) -> None:
+        last = {one["layer"]: one["permutation"] for one in rounds}
+        for layer, permutation in last.items():
+            self._topography.arrange(layer, torch.tensor(permutation))
 
     def save(self, folder: Path) -> None:
         """Write ``arrangement.json``."""

@@ -18,7 +18,7 @@ from topotune.files import write_csv, write_json
 from topotune.losses.strength import GradientRatio, weight_factor
 from topotune.models.topographic import build_model
 from topotune.training import checkpoint, distributed
-from topotune.training.arrangement import Arranger, hold_out, topography_of
+from topotune.training.arrangement import Arranger, check_layers, hold_out, topography_of
 from topotune.training.loop import Precision, Pull, evaluate, train_epoch
 from topotune.training.memory import keep_freed_memory
 from topotune.training.records import (
@@ -51,6 +51,7 @@ def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Rep
     if config.workers != distributed.world_size():
         raise InputError(f"the config asks for {config.workers} workers, but {distributed.world_size()} are running")
     if distributed.rank() == 0:
+        check_layers(config)
         checkpoint.claim(out, config)
     run = _Run(config, out, data)
     for metrics in run.history:
@@ -77,9 +78,10 @@ class _Run:
             keep_freed_memory()
         self.precision = Precision(self.device, config.precision == "bfloat16")
         self.train, self.validation = (_on(self.device, load_split(config.dataset, part, data)) for part in PARTS)
-        self.checksum, probe = self.train.checksum, self.train
+        self.checksum = self.train.checksum
+        rest, probe = hold_out(self.train, config.seed)
         if config.arrangement == "learned":
-            self.train, probe = hold_out(self.train, config.seed)
+            self.train = rest
         self.steps = steps_per_epoch(len(self.train), config.batch_size, config.workers)
         if self.steps == 0:
             raise InputError(f"batch_size {config.batch_size}: {config.dataset!r} has {len(self.train)} images only")
@@ -109,7 +111,7 @@ class _Run:
         moved, gain = 0, 0.0
         if self.arranger and self.arranger.due(self.epoch):
             moved, gain = self.arranger.arrange(self.model, self.precision, self.epoch)
-        plan = [self._rate_and_weight(step) for step in range(self.steps)]
+        plan = [self._rate_and_factor(step) for step in range(self.steps)]
         task, topographic, strength = train_epoch(
             self.parallel, batches, self.optimizer, self.pull, self.precision, plan
         )  # fmt: skip
@@ -120,7 +122,7 @@ class _Run:
             which = f"task loss {task}, topographic loss {topographic}, validation loss {loss}"
             raise TrainingDiverged(f"training diverged: a loss is not finite in epoch {self.epoch + 1} ({which})")
         seconds = time.monotonic() - started
-        rate = max(rate for rate, _weight in plan)
+        rate = max(rate for rate, _factor in plan)
         metrics = EpochMetrics(
             self.epoch + 1, task, topographic, accuracy, loss, rate, seconds, strength, moved, gain
         )  # fmt: skip
@@ -168,18 +170,17 @@ class _Run:
             return None, None
         topography = topography_of(config, self.model)
         arranger = None if config.arrangement == "fixed" else Arranger(config, topography, probe, self.entry)
-        ratio = GradientRatio(config.ratio_every) if config.strength == "ratio" else None
+        ratio = GradientRatio(config.weight, config.ratio_every) if config.strength == "ratio" else None
         return (Pull(topography, ratio) if config.topographic else None), arranger
 
-    def _rate_and_weight(self, step: int) -> tuple[float, float]:
+    def _rate_and_factor(self, step: int) -> tuple[float, float]:
         config = self.config
         done = self.epoch + step / self.steps
         moves = {"step": done, "epoch": self.epoch}
         rate = 1.0
         if config.schedule in moves:
             rate = warmup_cosine(moves[config.schedule] / config.epochs, config.warmup)
-        factor = weight_factor(config.weight_schedule, done / config.epochs, config.warmup)
-        return config.learning_rate * rate, config.weight * factor
+        return config.learning_rate * rate, weight_factor(config.weight_schedule, done / config.epochs, config.warmup)
 
     def _assign(self) -> None:
         """Positions for the channels of the best epoch's network: on every rank, since a loss may gather from all."""
@@ -262,6 +263,7 @@ def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: R
         raise InputError(
             f"workers = {config.workers}: each needs a GPU of its own, and {torch.cuda.device_count()} are here"
         )
+    check_layers(config)
     checkpoint.claim(out, config)
     distributed.launch(config.workers, _fit_rank, config, out, data, report)
     result = read_result(out)

@@ -21,6 +21,13 @@ class Pull:
     topography: Topography
     ratio: GradientRatio | None = None
 
+    @property
+    def weight(self) -> float | Tensor:
+        """The full λ as it is now."""
+        if self.ratio is None:
+            return self.topography.weight
+        return 0.0 if self.ratio.weight is None else self.ratio.weight
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -56,27 +63,27 @@ def train_epoch(
     precision: Precision,
     plan: Iterable[tuple[float, float]],
 ) -> tuple[float, float, float]:
-    """One pass over ``batches``, each with its learning rate and topographic weight of ``plan``.
+    """One pass over ``batches``, each with its learning rate and its share of the full topographic weight.
 
     Returns:
         the mean task loss, the mean topographic loss and the mean λ over all ranks' samples.
     """
     model.train()
     total = torch.zeros(4, dtype=torch.float64, device=precision.device)
-    for batch, (rate, weight) in zip(batches, plan, strict=True):
+    for batch, (rate, factor) in zip(batches, plan, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
         task, topographic = losses(model, batch, pull.topography if pull else None, precision)
         optimizer.zero_grad(set_to_none=True)
         # a rank with fewer samples than the others counts for less in the ranks' mean
         if pull and pull.ratio:
-            pull.ratio.backward(task * batch.share, topographic * batch.share, model.parameters(), weight)
+            pull.ratio.backward(task * batch.share, topographic * batch.share, model.parameters(), factor)
         else:
-            loss = task + weight * topographic if pull else task
+            loss = task + factor * pull.topography.weight * topographic if pull else task
             (loss * batch.share).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         # stays on the device: a number read here would make every step wait
-        acting = pull.ratio.weight if pull and pull.ratio and pull.ratio.weight is not None else weight
+        acting = factor * pull.weight if pull else 0.0
         seen = torch.stack([task.detach(), topographic.detach(), task.new_ones(()) * acting, task.new_ones(())])
         total += len(batch.labels) * seen.double()
     *sums, samples = sum_over_ranks(total).tolist()

@@ -3,6 +3,7 @@
 N batch, C channels, L topographic layers.
 """
 
+import math
 from collections.abc import Sequence
 from pkgutil import resolve_name
 from types import TracebackType
@@ -44,7 +45,8 @@ class Topography:
         options: of the organisation (``grid_divisor``, ``radius``, ``nested_factor``).
 
     Raises:
-        InputError: an unknown name, a pattern that matches no layer, a loss that this organisation cannot have.
+        InputError: an unknown name, a pattern that matches no layer, a loss that this organisation cannot have, a
+            weight out of range.
     """
 
     def __init__(
@@ -54,13 +56,15 @@ class Topography:
         *,
         loss: str = "channel",
         weight: float = 1.0,
-        layers: Sequence[str] = (),
+        layers: Sequence[str] | str = (),
         distance: str = "euclidean",
         layer_reduction: str = "sum",
         **options: Any,
     ) -> None:
         if loss not in LOSSES:
             raise unknown("loss", loss, LOSSES)
+        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise InputError(f"weight = {weight!r} must be a finite number >= 0")
         if layer_reduction not in LAYER_REDUCTIONS:
             raise unknown("layer_reduction", layer_reduction, LAYER_REDUCTIONS)
         positions(organisation, 1, **options)  # the names are checked now, not in the first step
@@ -69,7 +73,7 @@ class Topography:
             raise InputError(
                 f"topography {organisation!r} has no {LOSSES[loss].geometry} for {loss!r}; choose {possible}"
             )
-        self.layers = select_layers(model, layers)
+        self.layers = select_layers(model, [layers] if isinstance(layers, str) else layers)
         self.weight, self.entry = weight, LOSSES[loss]
         self.permutations: dict[str, Tensor] = {}  # layer -> the position of each channel, where not its own
         self._place = (organisation, distance, options)
@@ -77,6 +81,7 @@ class Topography:
         self._function = resolve_name(self.entry.function)
         self._ready = resolve_name(self.entry.ready) if self.entry.ready else _as_it_is
         self._outputs = LayerOutputs(self.layers if self.entry.reads == "outputs" else {})
+        self._channels: dict[str, int] = {}  # of layers that say how many they have
         self._geometries: dict[tuple[str, torch.device, torch.dtype], Any] = {}
         for name, layer in self.layers.items():
             self._check(name, layer)
@@ -114,11 +119,15 @@ class Topography:
         missing = [name for name in self.layers if name not in caught]
         if missing:
             raise InputError(
-                f"layer {missing[0]!r} left no output: run the model within 'with topography:', once for each loss; a "
-                "compiled model must run for the first time within it, too"
+                f"layer {missing[0]!r} left no output: run the model within 'with topography:', once for each loss, "
+                "a compiled model also for the first time; or the model never calls this layer"
             )
         read = {name: caught[name] for name in self.layers}
         caught.clear()
+        for name, output in read.items():
+            trained = any(parameter.requires_grad for parameter in self.layers[name].parameters())
+            if torch.is_grad_enabled() and trained and not output.requires_grad:
+                raise InputError(f"layer {name!r}: its last output was caught without gradients, as in an evaluation")
         return read
 
     def positions(self, name: str, channels: int) -> Tensor:
@@ -133,6 +142,11 @@ class Topography:
         key = (name, like.device, exact)
         if key not in self._geometries:
             channels = like.shape[1] if self.entry.reads == "outputs" else like.shape[0]
+            if self._channels.get(name, channels) != channels:
+                raise InputError(
+                    f"layer {name!r} has {self._channels[name]} channels, but its {self.entry.reads} are laid out for "
+                    f"{channels}: {tuple(like.shape)}"
+                )
             made = self._geometry(self.positions(name, channels))
             made = made.to(exact) if made.dtype.is_floating_point else made
             self._geometries[key] = self._ready(made.to(like.device))
@@ -187,7 +201,8 @@ class Topography:
         if self.entry.reads == "weights" and (not isinstance(weight, Tensor) or weight.dim() < 2):
             raise InputError(f"layer {name!r} ({type(layer).__name__}) has no weights (C, ...) for this loss")
         channels = getattr(layer, "out_channels", getattr(layer, "out_features", None))
-        if channels is not None:
+        if isinstance(channels, int):
+            self._channels[name] = channels
             self._geometry(self.positions(name, channels))
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.benchmarks.direct import direct
 from topotune.errors import InputError
-from topotune.losses.channel import channel_loss
+from topotune.losses.channel import channel_loss, channel_similarity, ready
 from topotune.topography.positions import positions
 from topotune.topography.targets import target_similarity
 
@@ -268,3 +269,99 @@ def test_wrong_shapes_are_named(shape: tuple[int, ...], target: tuple[int, ...])
         channel_loss(torch.zeros(shape), torch.zeros(target))
     assert str(target) in str(error.value)
     assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [WIDE, NARROW, (1, 3, 3), (5,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_target_that_was_made_ready_is_the_same_target(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    target = _target(shape[0]).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    kept, prepared = target.clone(), ready(target)
+    results = []
+    for aim in (target, prepared):
+        y = _draw(2, *shape, dtype=dtype).requires_grad_()
+        loss = channel_loss(y, aim)
+        loss.backward()
+        results.append((loss, y.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][1] is not None
+    assert results[1][1] is not None
+    assert torch.equal(results[0][1], results[1][1])
+    assert torch.equal(target, kept)  # it is a copy whose diagonal is zero
+    assert (prepared.matrix.diagonal() == 0).all()
+    assert prepared.square.item() == pytest.approx(kept.double().fill_diagonal_(0).square().sum().item(), rel=1e-12)
+    assert prepared.square.dtype == torch.float64
+
+
+@pytest.mark.parametrize("shape", [WIDE, NARROW])
+def test_a_ready_target_outlives_many_steps(shape: tuple[int, int, int]) -> None:
+    prepared, first = ready(_target(shape[0])), _draw(2, *shape)
+    expected = channel_loss(first, prepared)
+    for seed in range(3):
+        y = _draw(3, *shape, seed=seed).requires_grad_()
+        channel_loss(y, prepared).backward()
+    assert torch.equal(channel_loss(first, prepared), expected)
+
+
+def test_a_ready_target_of_another_size_is_named() -> None:
+    with pytest.raises(InputError, match=r"a target of shape \(4, 4\) does not fit activations \(2, 3, 4\)"):
+        channel_loss(torch.zeros(2, 3, 4), ready(torch.zeros(4, 4)))
+
+
+def _direct(y: Tensor, target: Tensor) -> Tensor:
+    return direct(y if y.dim() > 2 else y.unsqueeze(2), target)
+
+
+def _use(y: Tensor, branch: str, loss: Tensor) -> Tensor:
+    """Something else that is made of y, before or after the loss in the backward pass."""
+    if branch == "before":
+        return (y.square() * y.detach().cos()).sum() + loss
+    if branch == "after":
+        return loss + (y.relu() * 3).sum()
+    return loss + loss.square() + y.flatten(1).sum(1).sin().sum()
+
+
+@pytest.mark.parametrize("shape", [WIDE, NARROW, (5,), (40,)])
+@pytest.mark.parametrize("branch", ["before", "after", "twice"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_gradients_that_are_added_in_place_spoil_nothing(shape: tuple[int, ...], branch: str, turned: bool) -> None:
+    """y goes on into the network, and its two gradients are added: against the formula in plain operations."""
+    target, weights = _target(shape[0]), _draw(*(shape[0],) * 2, seed=9)
+    layout = torch.channels_last if turned and len(shape) == 3 else torch.contiguous_format
+    found = []
+    for formula in (channel_loss, _direct):
+        x = _draw(3, *shape, seed=2).requires_grad_()
+        y = torch.einsum("nc...,dc->nd...", x, weights).contiguous(memory_format=layout)
+        y.retain_grad()
+        total = _use(y, branch, formula(y, target)) + 0.5 * formula(y, target)
+        total.backward()
+        found.append((total.detach(), x.grad, y.grad))
+    for mine, theirs in zip(*found, strict=True):
+        assert mine is not None
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [WIDE, NARROW])
+def test_gradients_of_several_losses_accumulate(shape: tuple[int, int, int]) -> None:
+    y, targets = _draw(2, *shape).requires_grad_(), [_target(shape[0]), _target(shape[0], "circle")]
+    for target in targets:
+        channel_loss(y, target).backward()
+    expected = _draw(2, *shape).requires_grad_()
+    torch.stack([direct(expected, target) for target in targets]).sum().backward()
+    torch.testing.assert_close(y.grad, expected.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_the_gradient_can_be_taken_once() -> None:
+    y = _draw(2, *WIDE).requires_grad_()
+    (slope,) = torch.autograd.grad(channel_loss(y, _target(6)), y, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        slope.sum().backward()
+
+
+def test_similarity_by_hand() -> None:
+    """Cosines 3/5 and −1 in two samples: on average −1/5; a channel of zeros is like no other."""
+    y = torch.tensor([[[1.0, 0.0], [3.0, 4.0], [0, 0]], [[1.0, 1.0], [-2.0, -2.0], [0, 0]]])
+    expected = torch.tensor([[1.0, -0.2, 0], [-0.2, 1, 0], [0, 0, 0]])
+    torch.testing.assert_close(channel_similarity(y), expected)
+    assert channel_similarity(y.double()).dtype == torch.float64
+    assert channel_similarity(y.bfloat16()).dtype == torch.float32
+    assert channel_similarity(torch.tensor([[2.0, -3.0]])).tolist() == [[1, -1], [-1, 1]]

@@ -1,6 +1,7 @@
 """Organisations against small cases worked by hand (Poli, Dupoux & Riad 2022, section 2.3, and their code)."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -43,6 +44,11 @@ SMALL = [
                       [0, 0, 0.5], [1, 0, 0.5], [0, 1, 0.5], [1, 1, 0.5],
                       [0, 0, 1], [0.5, 0, 1], [1, 0, 1], [0, 0.5, 1], [1, 0.5, 1], [0, 1, 1], [0.5, 1, 1], [1, 1, 1],
                       [0.25, 0.25, 0.25], [0.5, 0.25, 0.25]]),
+    ("sheet", 1, [[0, 0]]),
+    ("sheet", 3, [[0, 0], [0.5, 0], [1, 0]]),  # a prime is a line
+    ("sheet", 4, [[0, 0], [1, 0], [0, 1], [1, 1]]),
+    # 6 = 2 · 3, row-major; the longer side is 1
+    ("sheet", 6, [[0, 0], [0.5, 0], [1, 0], [0, 0.5], [0.5, 0.5], [1, 0.5]]),
 ]  # fmt: skip
 
 
@@ -54,6 +60,48 @@ def test_small_cases(name: str, channels: int, expected: list[list[float]]) -> N
 
 def test_every_organisation_has_a_small_case() -> None:
     assert {name for name, _channels, _expected in SMALL} == set(POSITIONS)
+
+
+NESTED3D = next(expected[:20] for name, _channels, expected in SMALL if name == "nested3d")
+OPTIONS = [
+    # the paper's text divides by n
+    ("grid2d", 4, {"grid_divisor": "n"}, [[0, 0], [0.5, 0], [0, 0.5], [0.5, 0.5]]),
+    ("grid2d", 5, {"grid_divisor": "n"}, [[0, 0], [1 / 3, 0], [2 / 3, 0], [0, 1 / 3], [1 / 3, 1 / 3]]),
+    ("grid2d", 1, {"grid_divisor": "n"}, [[0, 0]]),
+    ("grid2d", 2, {"grid_divisor": "n-1"}, [[0, 0], [1, 0]]),
+    ("grid3d", 5, {"grid_divisor": "n"}, [[0, 0, 0], [0, 0, 0.5], [0, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0]]),
+    # and has radius 1
+    ("circle", 4, {"radius": 1.0}, [[1, 0], [0, 1], [-1, 0], [0, -1]]),
+    ("circle", 2, {"radius": 3.0}, [[3, 0], [-3, 0]]),
+    ("sphere", 2, {"radius": 1.0}, [[0, 1, 0], [0, -1, 0]]),
+    ("sphere", 3, {"radius": 2.0}, [[0, 2, 0], [math.cos(GOLDEN) * 2, 0, math.sin(GOLDEN) * 2], [0, -2, 0]]),
+    ("nested2d", 10, {"nested_factor": 0.25}, [[0, 0], [0.5, 0], [1, 0], [0, 0.5], [1, 0.5], [0, 1], [0.5, 1], [1, 1],
+                                              [0.375, 0.375], [0.5, 0.375]]),
+    ("nested3d", 21, {"nested_factor": 0.75}, [*NESTED3D, [0.125, 0.125, 0.125]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "channels", "options", "expected"), OPTIONS)
+def test_options(name: str, channels: int, options: dict[str, Any], expected: list[list[float]]) -> None:
+    found = positions(name, channels, **options)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-15)
+
+
+def test_every_option_has_a_small_case() -> None:
+    there = {(name, option) for name, one in POSITIONS.items() for option in one.options}
+    assert {(name, option) for name, _channels, options, _expected in OPTIONS for option in options} == there
+
+
+@pytest.mark.parametrize(
+    ("channels", "height", "width"),
+    [(121, 11, 11), (128, 8, 16), (127, 1, 127), (1, 1, 1), (2, 1, 2), (12, 3, 4), (64, 8, 8), (512, 16, 32)],
+)
+def test_a_sheet_is_the_full_rectangle_nearest_to_a_square(channels: int, height: int, width: int) -> None:
+    found = positions("sheet", channels)
+    for channel, place in enumerate(found.tolist()):
+        assert place == [channel % width / max(width - 1, 1), channel // width / max(width - 1, 1)]
+    assert channels == height * width
+    assert found[-1].tolist() == [float(width > 1), (height - 1) / max(width - 1, 1)]
 
 
 def _distinct(places: Tensor) -> int:
@@ -150,3 +198,27 @@ def test_wrong_input_is_named() -> None:
     for channels in (0, -1):
         with pytest.raises(InputError, match=f"topography 'circle' needs at least 1 channel, not {channels}"):
             positions("circle", channels)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("grid2d", {"radius": 1.0}, "topography 'grid2d': unknown option 'radius'; choose from grid_divisor"),
+        ("nested3d", {"factor": 0.5}, "topography 'nested3d': unknown option 'factor'; choose from nested_factor"),
+        ("line", {"radius": 1.0}, "topography 'line': unknown option 'radius'; choose from none"),
+        ("sheet", {"grid_divisor": "n"}, "topography 'sheet': unknown option 'grid_divisor'; choose from none"),
+        ("grid2d", {"grid_divisor": "n+1"}, "unknown grid_divisor 'n+1'; choose from n-1, n"),
+        ("grid3d", {"grid_divisor": ""}, "unknown grid_divisor ''; choose from n-1, n"),
+        ("circle", {"radius": 0.0}, "radius = 0.0 is out of range; it must be finite and > 0"),
+        ("circle", {"radius": -1.0}, "radius = -1.0 is out of range; it must be finite and > 0"),
+        ("sphere", {"radius": math.inf}, "radius = inf is out of range; it must be finite and > 0"),
+        ("sphere", {"radius": math.nan}, "radius = nan is out of range; it must be finite and > 0"),
+        ("nested2d", {"nested_factor": 1.0}, "nested_factor = 1.0 is out of range; it must be > 0 and < 1"),
+        ("nested3d", {"nested_factor": 0.0}, "nested_factor = 0.0 is out of range; it must be > 0 and < 1"),
+        ("nested3d", {"nested_factor": math.nan}, "nested_factor = nan is out of range; it must be > 0 and < 1"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_named(name: str, options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError) as error:
+        positions(name, 4, **options)
+    assert str(error.value) == reason

@@ -3,6 +3,7 @@
 All that needs both ranks runs in one gang, since starting one takes seconds; each test looks at what it left.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -24,10 +25,14 @@ from topotune.data.splits import load_split
 from topotune.errors import InputError, StageError
 from topotune.files import read_csv
 from topotune.load import load_checkpoint
+from topotune.losses.strength import GradientRatio
+from topotune.models.topographic import build_model
 from topotune.training import distributed
-from topotune.training.fit import assemble_topography, fit, train
-from topotune.training.loop import Precision, evaluate, losses
+from topotune.training.arrangement import Arranger, hold_out, topography_of
+from topotune.training.fit import fit, train
+from topotune.training.loop import Precision, Pull, evaluate, losses, train_epoch
 from topotune.training.records import EpochMetrics, TrialStopped
+from topotune.training.topography import Topography
 
 Quick = Callable[..., TrialConfig]
 CPU = Precision(torch.device("cpu"), bfloat16=False)
@@ -54,12 +59,10 @@ def _second_dies(rank: int, _address: str) -> None:
 
 def _resnet_and_batch(size: int) -> tuple[nn.Module, Any, Tensor, Tensor]:
     """A ResNet-18 in double precision with running statistics that are not those of a fresh one."""
-    from topotune.models.topographic import build_model
-
     torch.manual_seed(0)
     model = build_model("resnet18", 3, 10)
     config = TrialConfig(model="resnet18", topography="sphere", weight=0.7)
-    topography = assemble_topography(config, model, (3, 16, 16))
+    topography = topography_of(config, model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
@@ -79,6 +82,57 @@ def _gradients(size: int, rank: int, ranks: int) -> dict[str, Tensor]:
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
+NEIGHBOURS = ("as", "as_relu", "as_global", "ws", "laplacian")
+RATIOS = ("channel", "ws", "as", "as_global")
+
+
+def _plain_net() -> nn.Sequential:
+    """Without batch normalisation, in double precision: a mean over samples is a mean over ranks."""
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.Tanh(), nn.Conv2d(6, 4, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 9),
+        nn.Tanh(), nn.Linear(9, 3),
+    ).double()  # fmt: skip
+
+
+def _share(size: int, step: int, rank: int, ranks: int) -> Batch:
+    """This rank's part of a batch; ranks with different numbers of samples where ``size`` is odd."""
+    generator = torch.Generator().manual_seed(100 * size + step)
+    images = torch.randn(size, 1, 6, 6, dtype=torch.float64, generator=generator)
+    labels = torch.randint(3, (size,), generator=generator)
+    mine = slice(rank, None, ranks)
+    return Batch(images[mine], labels[mine], len(labels[mine]) * ranks / size)
+
+
+def _topography(model: nn.Module, loss: str) -> Topography:
+    return Topography(model, "sheet", loss=loss, layers=["0", "5"], weight=0.7)
+
+
+def _neighbours(loss: str, size: int, rank: int, ranks: int) -> tuple[float, dict[str, Tensor]]:
+    """The value of a loss and the gradients of the sum, after one backward pass over this rank's share."""
+    model = _plain_net()
+    parallel, topography = distributed.parallel(model, torch.device("cpu")), _topography(model, loss)
+    batch = _share(size, 0, rank, ranks)
+    task, topographic = losses(parallel, batch, topography, CPU)
+    ((task + topography.weight * topographic) * batch.share).backward()
+    found = {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+    return topographic.item(), found
+
+
+def _ratio(loss: str, size: int, rank: int, ranks: int) -> tuple[list[float], dict[str, Tensor]]:
+    """λ of four steps, every second of them measured, and the weights after them."""
+    model = _plain_net()
+    parallel, ratio = distributed.parallel(model, torch.device("cpu")), GradientRatio(0.2, 2)
+    pull, weights = Pull(_topography(model, loss), ratio), list[float]()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for step in range(4):
+        *_told, strength = train_epoch(parallel, [_share(size, step, rank, ranks)], optimizer, pull, CPU, [(0.05, 1.0)])
+        assert ratio.weight is not None
+        assert strength == pytest.approx(ratio.weight.item(), rel=1e-6)
+        weights.append(ratio.weight.item())
+    return weights, {name: value.clone() for name, value in model.state_dict().items()}
+
+
 def _collectives(rank: int) -> dict[str, Any]:
     norm = nn.BatchNorm2d(2)
     assert norm.running_mean is not None
@@ -96,6 +150,29 @@ def _collectives(rank: int) -> dict[str, Any]:
     }
 
 
+# trials whose positions are not given
+HANDED_OUT: dict[str, dict[str, Any]] = {
+    "learned": {"topography": "grid2d-learned", "swap_every": 1, "loss": "as"},
+    "assigned": {"topography": "grid2d-assigned", "weight": 0.0, "loss": "as"},
+    "ratio": {"strength": "ratio", "weight": 0.2},
+}
+
+
+def _arrangements(config: TrialConfig, rank: int) -> list[dict[str, Any]]:
+    """Two rounds of positions for a network, the second after weights have changed."""
+    torch.manual_seed(0)
+    model = build_model(config.model, 1, 10)
+    config = config.replace(topography="grid2d-learned")
+    _rest, probe = hold_out(load_split("digits", "train"), config.seed)
+    arranger = Arranger(config, topography_of(config, model), probe, DATASETS["digits"])
+    for epoch in range(2):
+        arranger.arrange(model, CPU, epoch)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(epoch)))
+    return arranger.rounds
+
+
 def _evaluated(rank: int, checkpoint: Path) -> tuple[float, float]:
     batches = evaluation_batches(load_split("digits", "test"), DATASETS["digits"], 50, rank, 2)
     return evaluate(load_checkpoint(checkpoint), batches, CPU)
@@ -107,6 +184,15 @@ def _gang(rank: int, address: str, out: Path, config: TrialConfig) -> None:
     with distributed.process_group(rank, 2, address, torch.device("cpu")):
         left |= _collectives(rank)
         left |= {f"gradients {size}": _gradients(size, rank, 2) for size in (6, 5)}
+        left |= {f"{loss} {size}": _neighbours(loss, size, rank, 2) for loss in NEIGHBOURS for size in (6, 5)}
+        left |= {f"ratio {loss} {size}": _ratio(loss, size, rank, 2) for loss in RATIOS for size in (6, 5)}
+        for name, changes in HANDED_OUT.items():
+            left[name] = fit(config.replace(**changes), out / name)
+            try:
+                fit(config.replace(**changes), out / f"{name}-broken", report=_stop_after_one)
+            except (Stop, TrialStopped):
+                left[f"{name} again"] = fit(config.replace(**changes), out / f"{name}-broken")
+        left["arrangements"] = _arrangements(config, rank)
         left["whole"] = fit(config, out / "whole")
         try:
             fit(config, out / "broken", report=_stop_after_one)
@@ -171,6 +257,72 @@ def test_two_ranks_have_the_gradient_of_one(size: int, gang: Any) -> None:
             scale = gradient.abs().max().item()
             assert scale > 0, name
             torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-6 * scale, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [6, 5])
+@pytest.mark.parametrize("loss", NEIGHBOURS)
+def test_two_ranks_have_the_neighbour_loss_of_one(loss: str, size: int, gang: Any) -> None:
+    """Correlations over the whole batch are not the mean of the ranks' own: value and gradient are one process's."""
+    value, alone = _neighbours(loss, size, 0, 1)
+    for left in gang[1:]:
+        found, gradients = left[f"{loss} {size}"]
+        assert found == pytest.approx(value, rel=1e-12)
+        assert list(gradients) == list(alone)
+        for name, gradient in alone.items():
+            torch.testing.assert_close(gradients[name], gradient, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_the_ranks_own_correlations_would_not_do() -> None:
+    """So the test above means something."""
+    whole, *parts = (_neighbours("as", 6, *place)[0] for place in ((0, 1), (0, 2), (1, 2)))
+    assert abs(sum(parts) / 2 - whole) > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [6, 5])
+@pytest.mark.parametrize("loss", RATIOS)
+def test_two_ranks_have_the_ratio_of_one(loss: str, size: int, gang: Any) -> None:
+    """λ follows the mean gradients, so it is alike on both ranks, and so are the weights after several steps."""
+    weights, state = _ratio(loss, size, 0, 1)
+    assert weights[1] == weights[0] != weights[2]
+    for left in gang[1:]:
+        found, after = left[f"ratio {loss} {size}"]
+        assert found == gang[1][f"ratio {loss} {size}"][0]
+        assert found == pytest.approx(weights, rel=1e-5)
+        for name, value in state.items():
+            torch.testing.assert_close(after[name], value, rtol=1e-5, atol=1e-7, msg=name)
+
+
+@pytest.mark.slow
+def test_both_ranks_hand_out_the_same_positions(gang: Any, quick: Quick) -> None:
+    alone = _arrangements(quick(model="mnist_cnn", epochs=2), 0)
+    first, second = (left["arrangements"] for left in gang[1:])
+    assert first == second
+    assert [one["permutation"] for one in first] == [one["permutation"] for one in alone]
+    assert len({tuple(one["permutation"]) for one in first if one["layer"] == "conv1"}) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HANDED_OUT)
+def test_a_special_run_goes_on_to_the_same_bits(name: str, gang: Any) -> None:
+    """Positions that are learned or assigned, and a λ that follows the gradients, on two ranks."""
+    out, first, second = gang
+    whole, again = (load_file(out / run / "model.safetensors") for run in (name, f"{name}-broken"))
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    stories = [
+        [(one.task_loss, one.topographic_loss, one.strength, one.moved, one.swap_gain) for one in left[run].history]
+        for left in (first, second)
+        for run in (name, f"{name} again")
+    ]
+    assert all(story == stories[0] for story in stories)
+    if name != "ratio":
+        rounds, repeated = (
+            json.loads((out / run / "arrangement.json").read_text()) for run in (name, f"{name}-broken")
+        )
+        assert rounds == repeated
+        assert [one["epoch"] for one in rounds["rounds"]] == ([0, 1] if name == "learned" else [2])
+        assert any(one["moved"] for one in rounds["rounds"])
 
 
 @pytest.mark.slow

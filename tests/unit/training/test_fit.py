@@ -14,12 +14,16 @@ import torch
 from safetensors.torch import load_file
 
 from topotune.config import TrialConfig
+from topotune.data import DATASETS
+from topotune.data.batches import Batch, normalise, training_batches
+from topotune.data.splits import load_split
 from topotune.errors import InputError
 from topotune.files import read_csv
-from topotune.models.topographic import build_model
-from topotune.topography.positions import positions
-from topotune.topography.targets import target_similarity
-from topotune.training.fit import assemble_topography, fit, pick_device, train
+from topotune.load import load_checkpoint
+from topotune.losses.strength import weight_factor
+from topotune.topography import arrangement_of
+from topotune.training.arrangement import hold_out, topography_of
+from topotune.training.fit import fit, pick_device, train
 from topotune.training.records import EpochMetrics, TrainingDiverged, TrialResult, read_result
 from topotune.training.schedule import warmup_cosine
 
@@ -275,6 +279,12 @@ def test_the_highest_rate_of_each_epoch_is_reported(schedule: str, quick: Quick,
         assert result.history[1].learning_rate == pytest.approx(0.1)
 
 
+def test_a_constant_rate(quick: Quick, tmp_path: Path) -> None:
+    """From the first step to the last, whatever the warm-up."""
+    result = fit(quick(epochs=2, schedule="constant", warmup=0.5), tmp_path)
+    assert [one.learning_rate for one in result.history] == [0.1, 0.1]
+
+
 def test_adam_and_bfloat16(quick: Quick, tmp_path: Path) -> None:
     settings = {"optimizer": "adam", "learning_rate": 0.01, "precision": "bfloat16", "epochs": 4, "weight_decay": 0.0}
     with pytest.raises(Stop):
@@ -320,16 +330,182 @@ def test_each_rank_has_a_gpu_of_its_own(quick: Quick, tmp_path: Path, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
-def test_targets_are_those_of_the_layers_in_the_order_of_the_outputs(quick: Quick) -> None:
-    config = quick(model="resnet18", topography="circle", distance="l1", layer_reduction="mean", weight=3.0)
-    model = build_model("resnet18", 3, 10)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    topography = assemble_topography(config, model, (3, 32, 32))
-    assert [target.shape[0] for target in topography.targets] == [64, 64, 128, 256, 512]
-    for target in topography.targets:
-        expected = target_similarity(positions("circle", len(target)), "l1").float()
-        assert target.dtype == torch.float32
-        assert torch.equal(target, expected)
-    assert (topography.weight, topography.mean) == (3.0, True)
-    # looking at the layers leaves no trace
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "warmup"])
+def test_the_weight_schedule_reaches_the_loss(schedule: str, quick: Quick, tmp_path: Path) -> None:
+    """The mean weight of each epoch's samples is its ``strength``."""
+    result = fit(quick(epochs=3, weight=0.4, weight_schedule=schedule, warmup=0.5, batch_size=359), tmp_path)
+    # 1,077 images: three steps of 359 each
+    expected = [
+        0.4 * sum(weight_factor(schedule, (epoch + step / 3) / 3, 0.5) for step in range(3)) / 3 for epoch in range(3)
+    ]
+    assert [one.strength for one in result.history] == pytest.approx(expected, rel=1e-6)
+    assert [row["strength"] for row in read_csv(tmp_path / "metrics.csv")] == [one.strength for one in result.history]
+
+
+def test_a_weight_that_falls_presses_less(quick: Quick, tmp_path: Path) -> None:
+    constant, linear = (
+        fit(quick(weight=2.0, weight_schedule=one), tmp_path / one).history[-1] for one in ("constant", "linear")
+    )
+    assert linear.strength < constant.strength == 2.0
+    assert linear.topographic_loss > constant.topographic_loss
+
+
+def test_the_control_has_no_strength(quick: Quick, tmp_path: Path) -> None:
+    result = fit(quick(topography="none", weight=0.0, epochs=1), tmp_path)
+    assert [(one.strength, one.moved, one.swap_gain) for one in result.history] == [(0, 0, 0)]
+
+
+# what has more to keep over an interruption than weights and optimiser
+KINDS: dict[str, dict[str, Any]] = {
+    "learned": {"topography": "grid2d-learned", "swap_every": 2, "epochs": 5},
+    "learned-as": {"topography": "grid2d-learned", "swap_every": 1, "epochs": 3, "loss": "as", "model": "mnist_cnn"},
+    "assigned": {"topography": "grid2d-assigned", "weight": 0.0, "epochs": 3},
+    "assigned-ws": {"topography": "sheet-assigned", "weight": 0.0, "epochs": 2, "loss": "ws", "model": "mnist_cnn"},
+    "ratio": {"strength": "ratio", "weight": 0.2, "ratio_every": 3, "epochs": 3},
+    "ratio-ws": {"strength": "ratio", "weight": 0.2, "loss": "ws", "model": "mnist_cnn", "epochs": 3},
+    "ratio-learned": {
+        "strength": "ratio", "weight": 0.2, "topography": "line-learned", "swap_every": 2, "epochs": 3,
+        "weight_schedule": "cosine",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def special(request: pytest.FixtureRequest, quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run of each kind that nothing interrupted."""
+    config, out = quick(**KINDS[request.param]), tmp_path_factory.mktemp(request.param)
+    return config, out, fit(config, out)
+
+
+def _rounds(out: Path) -> Any:
+    path = out / "arrangement.json"
+    return json.loads(path.read_text())["rounds"] if path.exists() else None
+
+
+def test_a_special_run_interrupted_or_not_is_the_same_to_the_bit(special: Any, tmp_path: Path) -> None:
+    """Weights, history, positions and λ, wherever it was interrupted."""
+    config, out, result = special
+    for stop in range(1, config.epochs + 1):
+        run = tmp_path / str(stop)
+        with pytest.raises(Stop):
+            fit(config, run, report=_stop_at(stop))
+        torch.manual_seed(stop)  # of no consequence
+        again = fit(config, run)
+        assert _history(again) == _history(result)
+        assert _table(run) == _table(out)
+        assert _rounds(run) == _rounds(out)
+        _same_weights(run, out)
+    assert fit(config, out) == result  # finished: only read
+
+
+def test_a_special_run_leaves_its_positions(special: Any) -> None:
+    config, out, result = special
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert files == (FILES if config.arrangement == "fixed" else FILES | {"arrangement.json"})
+    if config.arrangement == "fixed":
+        return
+    written = json.loads((out / "arrangement.json").read_text())
+    assert written["topography"] == config.topography
+    layers = ["fc1"] if config.loss != "channel" else ["conv1", "conv2"]
+    assigned = config.arrangement == "assigned"
+    epochs = [config.epochs] if assigned else list(range(0, config.epochs, config.swap_every))
+    assert [(one["epoch"], one["layer"]) for one in written["rounds"]] == [
+        (epoch, layer) for epoch in epochs for layer in layers
+    ]
+    for one in written["rounds"]:
+        assert sorted(one["permutation"]) == list(range(len(one["permutation"])))
+        assert one["loss_after"] <= one["loss_before"] + 1e-6
+    # what the table says of an epoch is what its round says
+    for epoch, metrics in enumerate(result.history):
+        here = [one for one in written["rounds"] if one["epoch"] == epoch]
+        gain = sum(one["loss_before"] - one["loss_after"] for one in here)
+        told = (0, 0.0) if assigned else (sum(one["moved"] for one in here), gain)
+        assert (metrics.moved, metrics.swap_gain) == told
+    if not assigned:
+        assert result.history[0].moved > 0
+        assert result.history[0].swap_gain > 0
+
+
+def test_learned_positions_count_in_training(quick: Quick, tmp_path: Path) -> None:
+    """From the first step on: the topographic loss is lower than where channels stay, in the same epoch."""
+    fixed, learned = (
+        fit(quick(topography=one, epochs=1, loss="as", model="mnist_cnn", weight=1e-6), tmp_path / one).history[0]
+        for one in ("grid2d", "grid2d-learned")
+    )
+    assert learned.topographic_loss < fixed.topographic_loss - 0.02
+
+
+@pytest.mark.parametrize("loss", ["channel", "as"])
+def test_an_assigned_trial_trains_as_the_control_does(loss: str, quick: Quick, tmp_path: Path) -> None:
+    """On all its images, without any topographic loss; its positions are for the best epoch's network."""
+    control = fit(quick(topography="none", weight=0.0), tmp_path / "control")
+    config = quick(topography="grid2d-assigned", weight=0.0, loss=loss)
+    assigned = fit(config, tmp_path / "assigned")
+    assert _history(assigned) == _history(control)
+    assert all((one.topographic_loss, one.strength) == (0, 0) for one in assigned.history)
+    _same_weights(tmp_path / "control", tmp_path / "assigned")
+
+    model = load_checkpoint(tmp_path / "assigned")
+    _rest, probe = hold_out(load_split("digits", "train"), config.seed)
+    images = normalise(probe.images, DATASETS["digits"])
+    topography, levels = topography_of(config, model), []
+    for rounds in ([], _rounds(tmp_path / "assigned")):
+        for one in rounds:
+            topography.arrange(one["layer"], torch.tensor(one["permutation"]))
+        with torch.no_grad(), topography:
+            model(images)
+        levels.append(topography.value().item())
+    told = _rounds(tmp_path / "assigned")
+    assert levels[0] == pytest.approx(sum(one["loss_before"] for one in told), rel=1e-4)
+    assert levels[1] == pytest.approx(sum(one["loss_after"] for one in told), rel=1e-4)
+    assert levels[1] < levels[0]
+
+
+@pytest.mark.parametrize("topography", ["grid2d", "grid2d-learned", "grid2d-assigned"])
+def test_held_out_images_are_not_trained_on(
+    topography: str, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where positions are learned, one image in twenty is for the swaps alone; else all are for training."""
+    _organisation, arrangement = arrangement_of(topography)
+    seen = list[Any]()
+
+    def watched(split: Any, *arguments: Any, **settings: Any) -> Iterator[Batch]:
+        seen.append(split)
+        return training_batches(split, *arguments, **settings)
+
+    monkeypatch.setattr("topotune.training.fit.training_batches", watched)
+    config = quick(topography=topography, weight=0.0 if arrangement == "assigned" else 0.1, seed=4)
+    result = fit(config, tmp_path)
+    whole = load_split("digits", "train")
+    rest, probe = hold_out(whole, 4)
+    expected = rest if arrangement == "learned" else whole
+    assert len(seen) == config.epochs
+    assert all(torch.equal(one.images, expected.images) for one in seen)
+    assert len(probe) == 53
+    # the data are the same data, whatever is held out
+    assert result.data_checksum == whole.checksum
+
+
+@pytest.mark.parametrize("loss", ["ws", "ws_cosine", "ws_pearson", "as", "as_relu", "as_global", "laplacian"])
+def test_every_loss_trains(loss: str, quick: Quick, tmp_path: Path) -> None:
+    """And is pressed down by its weight."""
+    settings = {"loss": loss, "topography": "sheet", "model": "mnist_cnn", "epochs": 2, "learning_rate": 0.03}
+    light, heavy = (fit(quick(weight=weight, **settings), tmp_path / str(weight)).history[-1] for weight in (1e-6, 1.0))
+    assert heavy.topographic_loss < light.topographic_loss
+    assert math.isfinite(heavy.task_loss)
+
+
+def test_the_ratio_keeps_the_weight_in_its_place(quick: Quick, tmp_path: Path) -> None:
+    """λ is larger for a larger ρ, and is what the table tells."""
+    low, high = (
+        fit(quick(strength="ratio", weight=ratio, epochs=1), tmp_path / str(ratio)).history[0].strength
+        for ratio in (0.04, 1.0)
+    )
+    assert 0 < low < high / 5
+    assert high < 1e4
+
+
+def test_a_layer_that_is_not_there_is_said_before_training(quick: Quick, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^model 'small_cnn': layers = 'fc1': no layer matches 'fc1'"):
+        fit(quick(layers="fc1"), tmp_path)
+    assert not (tmp_path / "metrics.csv").exists()

@@ -9,7 +9,11 @@ from torch.nn import functional as F
 
 from topotune.data.batches import Batch
 from topotune.losses.channel import channel_loss
-from topotune.training.loop import Precision, Topography, evaluate, losses, train_epoch
+from topotune.losses.strength import GradientRatio
+from topotune.topography.positions import positions
+from topotune.topography.targets import target_similarity
+from topotune.training.loop import Precision, Pull, evaluate, losses, train_epoch
+from topotune.training.topography import Topography
 
 CPU = Precision(torch.device("cpu"), bfloat16=False)
 
@@ -30,32 +34,26 @@ def _batches(*sizes: int) -> list[Batch]:
     ]
 
 
-def _topography(model: nn.Sequential, *, weight: float = 0.5, mean: bool = False) -> Topography:
-    targets = [torch.eye(4) * 0.5 + 0.5, torch.full((6, 6), 0.25)]
-    return Topography([model[0], model[2]], targets, channel_loss, weight, mean)
+def _topography(model: nn.Sequential, *, reduction: str = "sum") -> Topography:
+    return Topography(model, "line", layer_reduction=reduction, weight=0.5)
 
 
 def _by_hand(model: nn.Sequential, images: Tensor) -> tuple[Tensor, Tensor]:
     """The two layers' losses, without hooks."""
     first = model[0](images)
-    second = model[2](first.relu())
-    return channel_loss(first, torch.eye(4) * 0.5 + 0.5), channel_loss(second, torch.full((6, 6), 0.25))
+    outputs = first, model[2](first.relu())
+    one, other = (channel_loss(y, target_similarity(positions("line", y.shape[1])).float()) for y in outputs)
+    return one, other
 
 
-@pytest.mark.parametrize("mean", [False, True])
-def test_layers_are_summed_or_averaged(mean: bool) -> None:
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_layers_are_summed_or_averaged(reduction: str) -> None:
     """The paper's mean over L layers is the code's sum divided by L: λ of the one is λ · L of the other."""
     model, (batch,) = _model(), _batches(5)
-    task, topographic = losses(model, batch, _topography(model, mean=mean), CPU)
+    task, topographic = losses(model, batch, _topography(model, reduction=reduction), CPU)
     first, second = _by_hand(model, batch.images)
-    assert topographic.item() == pytest.approx((first + second).item() / (2 if mean else 1), rel=1e-6)
+    assert topographic.item() == pytest.approx((first + second).item() / (2 if reduction == "mean" else 1), rel=1e-6)
     assert task.item() == pytest.approx(F.cross_entropy(model(batch.images), batch.labels).item(), rel=1e-6)
-
-
-def test_outputs_must_match_the_layers() -> None:
-    model = _model()
-    with pytest.raises(ValueError, match="zip"):
-        _topography(model)([torch.zeros(2, 4, 3, 3)])
 
 
 def test_without_a_topography_its_loss_is_zero() -> None:
@@ -66,17 +64,18 @@ def test_without_a_topography_its_loss_is_zero() -> None:
 
 
 def test_an_epoch_is_sgd_on_task_plus_weight_times_topography() -> None:
-    batches, rates = _batches(6, 4), [0.2, 0.05]
+    """Each step has its own rate, and its own share of the weight."""
+    batches, plan = _batches(6, 4), [(0.2, 1.0), (0.05, 0.25)]
     model, twin = _model(), _model()
     optimizer = torch.optim.SGD(model.parameters(), lr=99, momentum=0.9, weight_decay=0.01)
-    task, topographic = train_epoch(model, batches, optimizer, _topography(model), CPU, rates)
+    task, topographic, strength = train_epoch(model, batches, optimizer, Pull(_topography(model)), CPU, plan)
 
     speed = [torch.zeros_like(parameter) for parameter in twin.parameters()]
     task_sum = topographic_sum = 0.0
-    for batch, rate in zip(batches, rates, strict=True):
+    for batch, (rate, factor) in zip(batches, plan, strict=True):
         loss = F.cross_entropy(twin(batch.images), batch.labels)
         extra = torch.stack(_by_hand(twin, batch.images)).sum()
-        grads = torch.autograd.grad(loss + 0.5 * extra, list(twin.parameters()))
+        grads = torch.autograd.grad(loss + factor * 0.5 * extra, list(twin.parameters()))
         with torch.no_grad():
             for parameter, grad, v in zip(twin.parameters(), grads, speed, strict=True):
                 v.mul_(0.9).add_(grad + 0.01 * parameter)
@@ -87,25 +86,68 @@ def test_an_epoch_is_sgd_on_task_plus_weight_times_topography() -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
     assert task == pytest.approx(task_sum / 10, rel=1e-5)
     assert topographic == pytest.approx(topographic_sum / 10, rel=1e-5)
+    assert strength == pytest.approx((6 * 0.5 + 4 * 0.125) / 10)
 
 
-def test_rates_and_batches_must_be_as_many() -> None:
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_weight_that_follows_the_gradients(every: int) -> None:
+    """The topography's own weight is then of no consequence; reported is the mean λ, with its factor."""
+    batches, plan = _batches(6, 4, 5), [(0.2, 1.0), (0.1, 0.5), (0.1, 0.1)]
+    model, twin = _model(), _model()
+    optimizers = [torch.optim.SGD(one.parameters(), lr=1) for one in (model, twin)]
+    pull = Pull(_topography(model), GradientRatio(0.3, every))
+    _task, _topographic, strength = train_epoch(model, batches, optimizers[0], pull, CPU, plan)
+
+    expected, told = None, 0.0
+    for step, (batch, (rate, factor)) in enumerate(zip(batches, plan, strict=True)):
+        task = F.cross_entropy(twin(batch.images), batch.labels)
+        extra = torch.stack(_by_hand(twin, batch.images)).sum()
+        reached = list(twin[0].parameters()) + list(twin[2].parameters())
+        norms = [
+            torch.stack([one.square().sum() for one in torch.autograd.grad(loss, reached, retain_graph=True)]).sum()
+            for loss in (task, extra)
+        ]
+        if step % every == 0:
+            new = 0.3 * (norms[0] / norms[1]).sqrt().item()
+            expected = new if expected is None else 0.9**every * expected + (1 - 0.9**every) * new
+        assert expected is not None
+        twin.zero_grad()
+        optimizers[1].param_groups[0]["lr"] = rate
+        (task + factor * expected * extra).backward()
+        optimizers[1].step()
+        told += factor * expected * len(batch.labels)
+    for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert strength == pytest.approx(told / 15, rel=1e-4)
+
+
+def test_without_a_pull_nothing_is_said_of_topography() -> None:
+    model = _model()
+    told = train_epoch(model, _batches(4), torch.optim.SGD(model.parameters(), lr=1), None, CPU, [(0.1, 0.0)])
+    assert told[0] > 0
+    assert told[1:] == (0, 0)
+
+
+def test_plan_and_batches_must_be_as_many() -> None:
     model = _model()
     with pytest.raises(ValueError, match="zip"):
-        train_epoch(model, _batches(4, 4), torch.optim.SGD(model.parameters(), lr=1), None, CPU, [0.1])
+        train_epoch(model, _batches(4, 4), torch.optim.SGD(model.parameters(), lr=1), None, CPU, [(0.1, 0.0)])
 
 
-def test_a_share_scales_the_gradient_and_not_what_is_reported() -> None:
+@pytest.mark.parametrize("ratio", [False, True])
+def test_a_share_scales_the_gradient_and_not_what_is_reported(ratio: bool) -> None:
     (batch,) = _batches(6)
     results = []
     for share in (1.0, 0.5):
         model = _model()
         before = [parameter.detach().clone() for parameter in model.parameters()]
         optimizer = torch.optim.SGD(model.parameters(), lr=1)
-        told = train_epoch(model, [Batch(batch.images, batch.labels, share)], optimizer, _topography(model), CPU, [0.1])
+        pull = Pull(_topography(model), GradientRatio(0.3) if ratio else None)
+        shared = Batch(batch.images, batch.labels, share)
+        told = train_epoch(model, [shared], optimizer, pull, CPU, [(0.1, 1.0)])
         steps = [old - new for old, new in zip(before, model.parameters(), strict=True)]
         results.append((told, steps))
-    assert results[0][0] == results[1][0]
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
     for whole, half in zip(results[0][1], results[1][1], strict=True):
         torch.testing.assert_close(half, whole / 2, rtol=1e-4, atol=1e-7)
 
@@ -137,7 +179,7 @@ def test_bfloat16_runs_the_forward_pass_only(run: str) -> None:
     half = Precision(torch.device("cpu"), bfloat16=True)
     runs: dict[str, Callable[[], object]] = {
         "train": lambda: train_epoch(
-            model, _batches(4), torch.optim.SGD(model.parameters(), lr=1), _topography(model), half, [0.1]
+            model, _batches(4), torch.optim.SGD(model.parameters(), lr=1), Pull(_topography(model)), half, [(0.1, 1.0)]
         ),
         "evaluate": lambda: evaluate(model, _batches(4), half),
     }
