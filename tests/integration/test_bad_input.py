@@ -17,7 +17,7 @@ from tests.integration.support import SPACE, by_key, free_port, one_error, rows,
 WRONG_VALUES = {
     "topography": ("topography=grid4d", "small.toml: [scientific]", "unknown topography 'grid4d'", "choose from none"),
     "one of several topographies": ('topography={choices=["none", "disc"]}', "unknown topography 'disc'", "grid2d"),
-    "model": ("model=alexnet", "[fixed]", "unknown model 'alexnet'", "small_cnn, mnist_cnn, resnet18"),
+    "model": ("model=alexnet", "[fixed]", "unknown model 'alexnet'", "small_cnn, mnist_cnn, cifar_cnn, resnet18"),
     "dataset": ("dataset=imagenet", "[fixed]", "unknown dataset 'imagenet'", "digits, mnist, cifar10"),
     "loss": ("loss=hinge", "[fixed]", "unknown loss 'hinge'", "choose from channel"),
     "sampler": ("study.sampler=grid", "[study] sampler = 'grid'", "one of tpe, random"),

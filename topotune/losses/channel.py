@@ -37,7 +37,8 @@ def channel_loss(activations: Tensor, target: Tensor | Targets) -> Tensor:
 
     2 / (C(C−1)) · Σ_{i<j} (S_ij − T_ij)², averaged over the batch, with S_ij the cosine similarity of channels i
     and j of one sample. The product of two norms is clamped at 1e-8, as the authors' code does, so that a channel
-    that is zero everywhere has similarity 0. A layer with a single channel has no pair: its loss is 0.
+    that is zero everywhere has similarity 0; it gets no gradient. A layer with a single channel has no pair: its
+    loss is 0.
 
     Args:
         activations: (N, C, *spatial), a layer's output before normalisation and activation. Half precision is
@@ -98,7 +99,8 @@ class _ByChannels(torch.autograd.Function):
 
         M_ij = 4/K · D_ij / max(|y_i||y_j|, ε)   and   M_ii = −4/K · Σ_j D_ij S_ij / |y_i|²   (unclamped pairs)
 
-    where K is the number of pairs, so that only M is kept for the backward pass beside y itself.
+    where K is the number of pairs, so that only M is kept for the backward pass beside y itself. A channel that is zero
+    gets no gradient: the clamp's own, y_j / ε, would let one dead channel outweigh all else.
     """
 
     @staticmethod
@@ -107,7 +109,7 @@ class _ByChannels(torch.autograd.Function):
             exact = _rows(y).to(target.dtype)  # (N, C, P)
             products = exact @ exact.transpose(1, 2)  # R (N, C, C)
             square = products.diagonal(dim1=1, dim2=2).clone()  # (N, C)
-            norm = square.sqrt()
+            norm = torch.where(square > 0, square.sqrt(), torch.inf)
             scale = norm.unsqueeze(2) * norm.unsqueeze(1)
             unclamped = torch.ge(scale, EPSILON, out=torch.empty_like(scale))  # as numbers: bool would be converted
             scale.clamp_(min=EPSILON).reciprocal_()

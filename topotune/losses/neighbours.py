@@ -62,7 +62,8 @@ def global_similarity(activations: Tensor, target: Tensor) -> Tensor:
         activations: (N, C, *spatial).
         target: (C, C) target similarities; the diagonal is not read.
     """
-    difference = _cosine(_samples(activations), gather=True) - target
+    cosine = _cosine(_samples(activations), gather=True)
+    difference = cosine - target.to(cosine.dtype)
     channels = len(difference)
     off = ~torch.eye(channels, dtype=torch.bool, device=difference.device)
     return (difference.square() * off).sum() / max(channels * (channels - 1), 1)
@@ -70,7 +71,9 @@ def global_similarity(activations: Tensor, target: Tensor) -> Tensor:
 
 def weight_affinity(weights: Tensor) -> Tensor:
     """(C, C): less the farther apart two units' weights are."""
-    return -torch.cdist(*(_exact(weights).flatten(1),) * 2)
+    w = _exact(weights).flatten(1)
+    # without matrix products: these lose small distances
+    return -torch.cdist(w, w, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def weight_cosines(weights: Tensor) -> Tensor:

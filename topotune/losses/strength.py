@@ -46,7 +46,7 @@ class GradientRatio:
     Both norms are over the parameters that the topographic gradient reaches: the layers' weights for a loss of
     weights, every parameter up to the last topographic layer for a loss of outputs. Over several ranks they are
     those of the mean gradients, so that every rank has the same λ. A measurement that finds no topographic gradient
-    is left out.
+    leaves λ as it was, 0 before the first.
 
     Args:
         ratio: ρ.
@@ -78,6 +78,9 @@ class GradientRatio:
         due, self.steps = self.steps % self.every == 0, self.steps + 1
         if not due and self.weight is not None:
             (task + factor * self.weight.to(task) * topographic).backward()  # type: ignore[no-untyped-call]
+            return
+        if not topographic.requires_grad:
+            task.backward()  # type: ignore[no-untyped-call]
             return
         leaves = [one for one in parameters if one.requires_grad]
         before = [None if one.grad is None else one.grad.clone() for one in leaves]

@@ -4,6 +4,8 @@ A loss over pairs of channels is, as far as positions matter, −⟨A, B_π⟩ =
 affinity (their similarity, say), B the closeness of the positions, π(i) the position that channel i has.
 """
 
+import math
+
 import numpy as np
 import torch
 from scipy.optimize import quadratic_assignment
@@ -40,7 +42,9 @@ def swap(affinity: Tensor, close: Tensor, permutation: Tensor) -> Tensor:
     Returns:
         (C,), the positions that they have then.
     """
-    a, b, order = _checked(affinity, permutation), close.double().cpu(), permutation.cpu()
+    (a, b), order = _checked(affinity, close), permutation.cpu()
+    if not torch.equal(order.sort().values, torch.arange(len(a))):
+        raise InputError(f"{order.tolist()} is no permutation of {len(a)} positions")
     least = 1e-12 * max(float((a * b[order][:, order]).abs().sum()), 1e-300)
     while True:
         near = b[order][:, order]
@@ -75,21 +79,28 @@ def assign(affinity: Tensor, close: Tensor, seed: int = 0) -> Tensor:
     Returns:
         (C,), the position of each channel; never worse than the channels' own order.
     """
-    a = _checked(affinity, close)
+    a, b = _checked(affinity, close)
     if len(a) < 2:
         return torch.arange(len(a))
     # FAQ minimises with maximize=False; it wants float arrays and its own generator
     options = {"maximize": True, "rng": np.random.default_rng(seed)}
-    solved = quadratic_assignment(a.numpy(), close.double().numpy(), method="faq", options=options)
+    solved = quadratic_assignment(a.numpy(), b.numpy(), method="faq", options=options)
     starts = (torch.from_numpy(solved.col_ind.astype("int64")), torch.arange(len(a)))
-    found = [swap(a, close, start) for start in starts]
-    return max(found, key=lambda order: float((a * close.double()[order][:, order]).sum()))
+    found = [swap(a, b, start) for start in starts]
+    return max(found, key=lambda order: float((a * b[order][:, order]).sum()))
 
 
-def _checked(affinity: Tensor, other: Tensor) -> Tensor:
-    a = affinity.detach().double().cpu().clone()
-    if a.dim() != 2 or a.shape[0] != a.shape[1] or len(a) != len(other):
-        raise InputError(f"an affinity of shape {tuple(a.shape)} does not fit {len(other)} channels")
-    if not a.isfinite().all():
-        raise InputError("an affinity is not finite")
-    return a.fill_diagonal_(0)
+def _checked(affinity: Tensor, close: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64 on the CPU, the affinity with a zero diagonal.
+
+    Raises:
+        InputError: they are not square, of one size, symmetric and finite.
+    """
+    a, b = affinity.detach().double().cpu().clone(), close.detach().double().cpu()
+    if a.dim() != 2 or a.shape != (len(a), len(a)) or a.shape != b.shape:
+        raise InputError(f"an affinity of shape {tuple(a.shape)} does not fit a closeness of {tuple(b.shape)}")
+    for name, matrix in (("affinity", a), ("closeness", b)):
+        scale = float(matrix.abs().max()) if len(matrix) else 0.0
+        if not math.isfinite(scale) or not torch.allclose(matrix, matrix.T, rtol=0, atol=1e-4 * scale):
+            raise InputError(f"an {name} of channels must be finite and symmetric")
+    return a.fill_diagonal_(0), b

@@ -73,6 +73,8 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
             raise StageError(f"a rank lost another ({error}); the same command goes on from the last epoch") from None
         raise error from trace
     except ProcessExitedException as trace:
+        if not errors.empty():  # another rank says why
+            raise errors.get() from trace
         raise StageError(f"a rank's process died ({trace}); the same command goes on from the last epoch") from None
 
 

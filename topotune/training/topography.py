@@ -124,10 +124,6 @@ class Topography:
             )
         read = {name: caught[name] for name in self.layers}
         caught.clear()
-        for name, output in read.items():
-            trained = any(parameter.requires_grad for parameter in self.layers[name].parameters())
-            if torch.is_grad_enabled() and trained and not output.requires_grad:
-                raise InputError(f"layer {name!r}: its last output was caught without gradients, as in an evaluation")
         return read
 
     def positions(self, name: str, channels: int) -> Tensor:

@@ -146,7 +146,7 @@ def test_an_affinity_that_is_not_finite_is_said(value: float) -> None:
     affinity = _affinity(4, 0)
     affinity[1, 2] = affinity[2, 1] = value
     for work in (lambda: swap(affinity, _close(4), torch.arange(4)), lambda: assign(affinity, _close(4))):
-        with pytest.raises(InputError, match=r"^an affinity is not finite$"):
+        with pytest.raises(InputError, match=r"^an affinity of channels must be finite and symmetric$"):
             work()
 
 
@@ -156,4 +156,4 @@ def test_a_wrong_shape_is_said(shape: tuple[int, ...]) -> None:
     for work in (lambda: swap(affinity, _close(4), torch.arange(4)), lambda: assign(affinity, _close(4))):
         with pytest.raises(InputError) as error:
             work()
-        assert str(error.value) == f"an affinity of shape {shape} does not fit 4 channels"
+        assert str(error.value) == f"an affinity of shape {shape} does not fit a closeness of (4, 4)"

@@ -205,8 +205,10 @@ def test_wrong_input_is_named() -> None:
     [
         ("grid2d", {"radius": 1.0}, "topography 'grid2d': unknown option 'radius'; choose from grid_divisor"),
         ("nested3d", {"factor": 0.5}, "topography 'nested3d': unknown option 'factor'; choose from nested_factor"),
-        ("line", {"radius": 1.0}, "topography 'line': unknown option 'radius'; choose from none"),
-        ("sheet", {"grid_divisor": "n"}, "topography 'sheet': unknown option 'grid_divisor'; choose from none"),
+        ("line", {"radius": 1.0}, "topography 'line' has no options, so no 'radius'"),
+        ("sheet", {"grid_divisor": "n"}, "topography 'sheet' has no options, so no 'grid_divisor'"),
+        ("circle", {"radius": "1"}, "radius = '1' is out of range; it must be finite and > 0"),
+        ("nested2d", {"nested_factor": None}, "nested_factor = None is out of range; it must be > 0 and < 1"),
         ("grid2d", {"grid_divisor": "n+1"}, "unknown grid_divisor 'n+1'; choose from n-1, n"),
         ("grid3d", {"grid_divisor": ""}, "unknown grid_divisor ''; choose from n-1, n"),
         ("circle", {"radius": 0.0}, "radius = 0.0 is out of range; it must be finite and > 0"),

@@ -108,7 +108,7 @@ def test_a_round(loss: str, way: str, quick: Quick, tmp_path: Path) -> None:
         model.eval()
         with torch.no_grad(), topography:
             model(images)
-        found: float = topography.value().item()
+            found: float = topography.value().item()
         model.train()
         return found
 

@@ -454,7 +454,7 @@ def test_an_assigned_trial_trains_as_the_control_does(loss: str, quick: Quick, t
             topography.arrange(one["layer"], torch.tensor(one["permutation"]))
         with torch.no_grad(), topography:
             model(images)
-        levels.append(topography.value().item())
+            levels.append(topography.value().item())
     told = _rounds(tmp_path / "assigned")
     assert levels[0] == pytest.approx(sum(one["loss_before"] for one in told), rel=1e-4)
     assert levels[1] == pytest.approx(sum(one["loss_after"] for one in told), rel=1e-4)

@@ -117,11 +117,12 @@ def test_layers_are_summed_or_averaged(reduction: str) -> None:
         (["blocks.*"], ["blocks.0", "blocks.1"]),
         (["blocks.1", "first"], ["first", "blocks.1"]),
         (["hidden"], ["hidden"]),
+        ("blocks.*", ["blocks.0", "blocks.1"]),
         (["last", "first", "first"], ["first", "last"]),
         (["*i*"], ["first", "hidden"]),
     ],
 )
-def test_layers_by_name_and_by_pattern(layers: list[str], expected: list[str]) -> None:
+def test_layers_by_name_and_by_pattern(layers: list[str] | str, expected: list[str]) -> None:
     net = _net()
     topography = Topography(net, "line", layers=layers)
     assert list(topography.layers) == expected
@@ -135,6 +136,11 @@ def test_layers_by_name_and_by_pattern(layers: list[str], expected: list[str]) -
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
+        ({"weight": -0.1}, "weight = -0.1 must be a finite number >= 0"),
+        ({"weight": float("nan")}, "weight = nan must be a finite number >= 0"),
+        ({"weight": "1"}, "weight = '1' must be a finite number >= 0"),
+        ({"layers": "conv7"}, "no layer matches 'conv7'; "),
+        ({"organisation": "line", "radius": 1.0}, "topography 'line' has no options, so no 'radius'"),
         ({"layers": ["conv7"]}, "no layer matches 'conv7'; convolutions and linear layers here are first, blocks.0, "),
         ({"layers": ["first", "block.*"]}, "no layer matches 'block.*'; "),
         ({"organisation": "grid4d"}, "unknown topography 'grid4d'; choose from grid2d, grid3d"),
@@ -273,8 +279,8 @@ def test_outputs_are_let_go_of() -> None:
     handle = net.first.register_forward_hook(lambda _module, _inputs, output: seen.append(weakref.ref(output)))
     with torch.no_grad(), topography:
         net(_images())
+        topography.value()
     handle.remove()
-    topography.value()
     gc.collect()
     assert seen[1]() is None
 
@@ -287,7 +293,7 @@ def test_each_loss_needs_a_forward_pass_of_its_own() -> None:
     with topography:
         net(_images())
     topography.value()
-    with pytest.raises(InputError, match=r"^layer 'first' left no output: .*, once for each loss; a compiled model"):
+    with pytest.raises(InputError, match=r"^layer 'first' left no output: .*, once for each loss, a compiled model"):
         topography.value()
     # an old output is not taken for a new one
     with topography:
@@ -296,6 +302,63 @@ def test_each_loss_needs_a_forward_pass_of_its_own() -> None:
         net.first(_images())
     with pytest.raises(InputError, match=r"layer 'blocks\.0' left no output"):
         topography.value()
+
+
+def test_in_an_evaluation_there_is_a_value_and_no_gradient() -> None:
+    net = _net()
+    topography = Topography(net, "grid2d")
+    with topography, torch.no_grad():
+        net(_images())
+    evaluated = topography.value()
+    assert not evaluated.requires_grad
+    with topography:
+        net(_images())
+    assert torch.equal(topography.value(), evaluated)
+    for parameter in net.first.parameters():
+        parameter.requires_grad_(False)
+    frozen = Topography(net, "grid2d", layers="first")
+    with frozen:
+        net(_images())
+    assert not frozen.value().requires_grad  # nor is there one to be had in a frozen layer
+
+
+def test_one_context_within_another_is_said() -> None:
+    net = _net()
+    topography = Topography(net, "grid2d")
+    with pytest.raises(InputError, match="one 'with' within another"), topography, topography:
+        pass
+    assert _hooks(net) == 0
+    with topography:
+        net(_images())
+    assert topography.value() > 0
+
+
+def test_an_output_from_before_an_error_does_not_count() -> None:
+    net = _net()
+    topography = Topography(net, "grid2d", layers="first")
+    with pytest.raises(ZeroDivisionError), topography:  # noqa: PT012
+        net(_images())
+        _ = 1 / 0
+    with pytest.raises(InputError, match="left no output"):
+        topography.value()
+
+
+def test_a_linear_layer_in_a_sequence() -> None:
+    """Its output is (N, T, C): each of its T places is a position, as those of an image are."""
+    torch.manual_seed(0)
+    layer, words = nn.Linear(3, 9), torch.randn(4, 5, 3)
+    for loss, by_hand in (("channel", channel_loss), ("as_global", global_similarity)):
+        topography = Topography(nn.Sequential(layer), "grid2d", loss=loss, layers="0")
+        with topography:
+            layer(words)
+        expected = by_hand(layer(words).transpose(1, 2), _target("grid2d", 9))
+        assert topography.value().item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_layer_without_a_single_output_is_said() -> None:
+    topography = Topography(nn.Sequential(nn.LSTM(3, 4)), "grid2d", layers=["0"])
+    with pytest.raises(InputError, match=r"layer '0' \(LSTM\) has no single tensor as its output"), topography:
+        nn.Sequential.forward(nn.Sequential(topography.layers["0"]), torch.zeros(2, 1, 3))
 
 
 def test_the_last_of_several_forward_passes_counts() -> None:
