@@ -78,10 +78,10 @@ class _Run:
             keep_freed_memory()
         self.precision = Precision(self.device, config.precision == "bfloat16")
         self.train, self.validation = (_on(self.device, load_split(config.dataset, part, data)) for part in PARTS)
-        self.checksum = self.train.checksum
-        rest, probe = hold_out(self.train, config.seed)
-        if config.arrangement == "learned":
-            self.train = rest
+        self.checksum, probe = self.train.checksum, None
+        if config.arrangement != "fixed":
+            rest, probe = hold_out(self.train, config.seed)
+            self.train = rest if config.arrangement == "learned" else self.train
         self.steps = steps_per_epoch(len(self.train), config.batch_size, config.workers)
         if self.steps == 0:
             raise InputError(f"batch_size {config.batch_size}: {config.dataset!r} has {len(self.train)} images only")
@@ -163,13 +163,13 @@ class _Run:
             write_json(self.out / checkpoint.RESULT, asdict(result))
         return result
 
-    def _assemble(self, probe: Split) -> tuple[Pull | None, Arranger | None]:
+    def _assemble(self, probe: Split | None) -> tuple[Pull | None, Arranger | None]:
         """What pulls in every step, and who hands out positions; each only where the trial has it."""
         config = self.config
         if config.topography == NONE:
             return None, None
         topography = topography_of(config, self.model)
-        arranger = None if config.arrangement == "fixed" else Arranger(config, topography, probe, self.entry)
+        arranger = Arranger(config, topography, probe, self.entry) if probe is not None else None
         ratio = GradientRatio(config.weight, config.ratio_every) if config.strength == "ratio" else None
         return (Pull(topography, ratio) if config.topographic else None), arranger
 
