@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from matplotlib import style as styles
 from matplotlib.axes import Axes
@@ -28,6 +28,8 @@ DPI = 150
 CONTROL_COLOUR = "#000000"
 # Okabe & Ito, with their yellow (#F0E442) darkened: on white it can hardly be seen.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A89C00")
+_Line = Literal["-", "--", ":"]
+LINES: tuple[_Line, ...] = ("-", "--", ":")  # of fixed, learned and assigned positions
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LOOK = {
     "font.family": "DejaVu Sans", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
@@ -42,19 +44,21 @@ _in_our_style = styles.context(["default", _LOOK])
 class _Style(NamedTuple):
     colour: str
     marker: str
+    line: _Line
 
 
 def style_of(topography: str) -> _Style:
-    """Colour and marker of a topography: the colour of its organisation, a marker of its own.
+    """The colour of its organisation, a marker of its own, and a line that says how positions are handed out.
 
     Past the seventh organisation, colours come again with other markers.
     """
     if topography == NONE:
-        return _Style(CONTROL_COLOUR, "o")
+        return _Style(CONTROL_COLOUR, "o", "-")
     names, (organisation, way) = list(POSITIONS), arrangement_of(topography)
     rank = names.index(organisation) if organisation in names else len(names)
-    turn = rank // len(COLOURS) + 2 * (ARRANGEMENTS.index(way) if way in ARRANGEMENTS else 0)
-    return _Style(COLOURS[rank % len(COLOURS)], MARKERS[(rank + turn) % len(MARKERS)])
+    kind = ARRANGEMENTS.index(way) if way in ARRANGEMENTS else 0
+    turn = rank // len(COLOURS) + 2 * kind
+    return _Style(COLOURS[rank % len(COLOURS)], MARKERS[(rank + turn) % len(MARKERS)], LINES[kind])
 
 
 @_in_our_style
@@ -95,7 +99,7 @@ def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
 
 
 def _draw_trials(axes: Axes, name: str, points: Sequence[Point], shift: float, *, joined: bool) -> None:
-    colour, marker = style_of(name)
+    colour, marker, _line = style_of(name)
     complete = [point for point in points if point.complete]
     pruned = [point for point in points if not point.complete]
     look: dict[str, Any] = {"marker": marker, "linestyle": "none", "color": colour, "markersize": 6}
@@ -167,7 +171,7 @@ def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
     """Test accuracy by topography: a point a seed, a bar at the mean, a line at the control's mean."""
     figure, axes = _canvas("Topography", "Test accuracy (%)")
     for place, (name, one) in enumerate(confirmed.items()):
-        colour, marker = style_of(name)
+        colour, marker, _line = style_of(name)
         values = [100 * value for value in one.accuracies]
         # set apart evenly, so that equal accuracies stay countable
         places = [place + 0.3 * ((seed + 0.5) / len(values) - 0.5) for seed in range(len(values))]
@@ -196,12 +200,12 @@ def pruning_accuracy(curves: Mapping[str, Curve]) -> Figure:
     figure, axes = _canvas("Proportion pruned (%)", "Accuracy (%)")
     handles = []
     for name, curve in curves.items():
-        colour, marker = style_of(name)
+        colour, marker, line = style_of(name)
         at = [100 * point.proportion for point in curve.points]
         mean = [100 * point.mean for point in curve.points]
         std = [100 * (point.std or 0.0) for point in curve.points]
         front = 3 if name == NONE else 2
-        axes.plot(at, mean, color=colour, marker=marker, markersize=4, linewidth=1.6, zorder=front)
+        axes.plot(at, mean, color=colour, marker=marker, markersize=4, linestyle=line, linewidth=1.6, zorder=front)
         below = [middle - spread for middle, spread in zip(mean, std, strict=True)]
         above = [middle + spread for middle, spread in zip(mean, std, strict=True)]
         axes.fill_between(at, below, above, color=colour, alpha=0.13, linewidth=0)
@@ -246,9 +250,9 @@ def _canvas(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _handle(name: str, *, joined: bool) -> Line2D:
-    colour, marker = style_of(name)
+    colour, marker, line = style_of(name)
     label = _label(name) + (" (control)" if name == NONE else "")
-    return Line2D([], [], color=colour, marker=marker, markersize=6, linestyle="-" if joined else "none", label=label)
+    return Line2D([], [], color=colour, marker=marker, markersize=6, linestyle=line if joined else "none", label=label)
 
 
 def _legend(figure: Figure, handles: Sequence[Any]) -> None:
