@@ -68,13 +68,12 @@ def swap(affinity: Tensor, close: Tensor, permutation: Tensor) -> Tensor:
         order = changed
 
 
-def assign(affinity: Tensor, close: Tensor, seed: int = 0) -> Tensor:
+def assign(affinity: Tensor, close: Tensor) -> Tensor:
     """Positions for channels by quadratic assignment: scipy's FAQ (Vogelstein et al. 2015), then ``swap``.
 
     Args:
         affinity: (C, C), symmetric; the diagonal is not read.
         close: (C, C), symmetric, zero on the diagonal.
-        seed: of the solver's shuffled input.
 
     Returns:
         (C,), the position of each channel; never worse than the channels' own order.
@@ -82,8 +81,9 @@ def assign(affinity: Tensor, close: Tensor, seed: int = 0) -> Tensor:
     a, b = _checked(affinity, close)
     if len(a) < 2:
         return torch.arange(len(a))
-    # FAQ minimises with maximize=False; it wants float arrays and its own generator
-    options = {"maximize": True, "rng": np.random.default_rng(seed)}
+    # it starts from the barycentre, unshuffled, so that nothing is drawn; but it looks at numpy's own generator
+    # where it is given none
+    options = {"maximize": True, "rng": np.random.default_rng(0)}
     solved = quadratic_assignment(a.numpy(), b.numpy(), method="faq", options=options)
     starts = (torch.from_numpy(solved.col_ind.astype("int64")), torch.arange(len(a)))
     found = [swap(a, b, start) for start in starts]

@@ -80,7 +80,7 @@ class Arranger:
             with self._topography, precision.autocast():
                 model(precision.images(self._images))
         model.train(training)
-        done = self._topography.rearrange(anew=self._config.arrangement == "assigned", seed=self._config.seed)
+        done = self._topography.rearrange(anew=self._config.arrangement == "assigned")
         done = from_first(lambda: done)
         self._take_up(done)
         self.rounds += [{"epoch": epoch, **one} for one in done]

@@ -149,12 +149,11 @@ class Topography:
         return self._geometries[key]
 
     @torch.no_grad()
-    def rearrange(self, *, anew: bool = False, seed: int = 0) -> list[dict[str, Any]]:
+    def rearrange(self, *, anew: bool = False) -> list[dict[str, Any]]:
         """Give the channels of each layer positions that lower the loss of the last forward pass (of the weights).
 
         Args:
             anew: by quadratic assignment from nothing; else by swaps from the positions that they have.
-            seed: of the assignment.
 
         Returns:
             for each layer its name, loss before and after, how many channels moved, and the permutation.
@@ -172,7 +171,7 @@ class Topography:
             old = self.permutations.get(name, torch.arange(channels))
             organisation, _distance, options = self._place
             close = closeness(self._geometry(positions(organisation, channels, **options)), channels)
-            new = assign(likeness, close, seed) if anew else swap(likeness, close, old)
+            new = assign(likeness, close) if anew else swap(likeness, close, old)
             self.arrange(name, new)
             after = float(self._function(tensor, self.geometry(name, tensor)))
             rounds.append(
