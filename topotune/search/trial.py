@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +94,9 @@ class _Rank:
         keep_to_own_gpus()
         own = TrialConfig.from_dict(config)
         try:
-            with process_group(rank, own.workers, address, pick_device(own.device, rank)):
+            # rank 0 says why; and what an exception holds must be gone before the group is
+            with process_group(rank, own.workers, address, pick_device(own.device, rank)), suppress(TrialStopped):
                 fit(own, Path(out), Path(data) if data else None)
-        except TrialStopped:
-            pass  # rank 0 says why
         finally:
             _forget_gpu_memory()
 

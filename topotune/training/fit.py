@@ -275,5 +275,6 @@ def _fit_rank(
     rank: int, address: str, config: TrialConfig, out: Path, data: Path | None, report: Report | None
 ) -> None:
     device = pick_device(config.device, rank)
-    with suppress(TrialStopped), distributed.process_group(rank, config.workers, address, device):
+    # stopped within the group: what an exception holds must be gone before the group is
+    with distributed.process_group(rank, config.workers, address, device), suppress(TrialStopped):
         fit(config, out, data, report=report)
