@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -69,13 +70,19 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
         if errors.empty():
             raise
         error = errors.get()
-        if type(error) is RuntimeError and "gloo" in str(error):  # it noticed first that another rank had died
+        if _lost_another(error):
             raise StageError(f"a rank lost another ({error}); the same command goes on from the last epoch") from None
         raise error from trace
     except ProcessExitedException as trace:
-        if not errors.empty():  # another rank says why
-            raise errors.get() from trace
+        error = None if errors.empty() else errors.get()
+        if error is not None and not _lost_another(error):  # another rank says why
+            raise error from trace
         raise StageError(f"a rank's process died ({trace}); the same command goes on from the last epoch") from None
+
+
+def _lost_another(error: Exception) -> bool:
+    """Whether a rank failed only because it noticed that another had died."""
+    return type(error) is RuntimeError and "gloo" in str(error)
 
 
 def _guarded(rank: int, errors: Any, function: Callable[..., None], *arguments: Any) -> None:
@@ -84,6 +91,10 @@ def _guarded(rank: int, errors: Any, function: Callable[..., None], *arguments: 
     except Exception as error:
         errors.put(error)  # torch itself passes on the text only
         raise
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # all is done and written: gloo's threads now and then abort a process that takes the long way out
+    os._exit(0)
 
 
 def free_address(host: str) -> str:
