@@ -78,12 +78,7 @@ def _add_stages(parsers: Any) -> None:
     for name, run, target, words in (
         ("run", commands.run, file, "the whole study: search, confirm, prune, report"),
         ("search", commands.search, file, "search λ, topography and the rest"),
-        (
-            "confirm",
-            commands.confirm,
-            study,
-            "train the best settings of each topography on several seeds; test",
-        ),
+        ("confirm", commands.confirm, study, "train the best settings of each topography on several seeds; test"),
         ("prune", commands.prune, study, "prune the confirmed models, and test them"),
         ("report", commands.report, study, "write report.html from what there is"),
     ):
@@ -102,12 +97,9 @@ def _add_stages(parsers: Any) -> None:
 
 def _add_reading(parsers: Any) -> None:
     plan = _command(
-        parsers,
-        "plan",
-        commands.plan,
-        "what a study would do; trains nothing",
+        parsers, "plan", commands.plan, "what a study would do; trains nothing",
         "topotune plan search_spaces/mnist.toml",
-    )
+    )  # fmt: skip
     plan.add_argument("target", metavar="SPACE", type=Path, help="a study file (TOML)")
     _set_option(plan, "as of run")
     plan.add_argument("--json", action="store_true", help="for programs")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from topotune.config import check_setting
-from topotune.errors import InputError
+from topotune.errors import InputError, unknown
 
 MOST = 65536  # channels that are drawn or printed
 
@@ -82,7 +82,6 @@ def report(options: argparse.Namespace) -> None:
 
 def positions(options: argparse.Namespace) -> None:
     """Where an organisation puts so many channels, as a table or a picture."""
-    from topotune.errors import unknown
     from topotune.search.study_file import parse_override
     from topotune.topography import POSITIONS
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from topotune.data import DATASETS
 from topotune.errors import InputError, unknown
-from topotune.losses import LAYER_REDUCTIONS, LOSSES, STRENGTHS, WEIGHT_SCHEDULES
+from topotune.losses import LAYER_REDUCTIONS, LOSSES, STRENGTHS, WEIGHT_SCHEDULES, check_organisation
 from topotune.models import MODELS
 from topotune.topography import DISTANCES, GRID_DIVISORS, POSITIONS, TOPOGRAPHIES, arrangement_of
 
@@ -86,7 +86,7 @@ class TrialConfig:
             )
 
     def _check_topography(self) -> None:
-        organisation, arrangement = arrangement_of(self.topography)
+        _organisation, arrangement = arrangement_of(self.topography)
         without = self.topography == NONE or arrangement == "assigned"
         if without and self.weight > 0:
             what = "is the control and" if self.topography == NONE else "is assigned after training, which"
@@ -98,13 +98,8 @@ class TrialConfig:
             )
         if self.topography == NONE:
             return
-        entry = LOSSES[self.loss]
-        if organisation not in entry.organisations:
-            raise InputError(
-                f"topography {self.topography!r} has no {entry.geometry} for the loss {self.loss!r}; choose from "
-                f"{', '.join(entry.organisations)}"
-            )
-        if arrangement != "fixed" and entry.affinity is None:
+        check_organisation(self.loss, self.topography)
+        if arrangement != "fixed" and LOSSES[self.loss].affinity is None:
             raise InputError(f"topography {self.topography!r}: the loss {self.loss!r} is no sum over pairs of channels")
 
     @property

@@ -18,19 +18,19 @@ from pathlib import Path
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
+from topotune.training import ARRANGEMENT, CONFIG, METRICS, RESULT, WEIGHTS
 
 CONFIRM_COLUMNS = (
     "topography", "weight", "seed", "test_accuracy", "validation_accuracy", "best_epoch", "epochs", "seconds",
     "trial", "config_hash", "checkpoint",
 )  # fmt: skip
 PRUNING_COLUMNS = ("topography", "weight", "seed", "proportion", "accuracy", "config_hash")
-CHECKPOINT_FILES = ("config.json", "model.safetensors", "metrics.csv", "result.json")
-ARRANGEMENT = "arrangement.json"  # only where positions were learned or assigned
 
 
 def checkpoint_files(checkpoint: Path) -> list[Path]:
-    """The files of a finished checkpoint."""
-    return [checkpoint / name for name in CHECKPOINT_FILES] + list(checkpoint.glob(ARRANGEMENT))
+    """The files of a finished checkpoint; one more where positions were learned or assigned."""
+    always = [checkpoint / name for name in (CONFIG, WEIGHTS, METRICS, RESULT)]
+    return always + list(checkpoint.glob(ARRANGEMENT))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from topotune.data import DATASETS, steps_per_epoch
 from topotune.files import read_csv, read_table
 from topotune.folder import StudyFolder, list_studies
 from topotune.report import tables, wording
-from topotune.search.space import Choices, StudyFile
+from topotune.search.space import DECIDING, Choices, StudyFile
 
 GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
 
@@ -20,11 +21,7 @@ def plan(file: StudyFile) -> dict[str, Any]:
 
     The full grid takes every choice, and 12 values of every range, of the settings that a topography has.
     """
-    axes = {name: _points(dimension) for name, dimension in file.dimensions.items() if name != "topography"}
-    grid = sum(
-        math.prod(count for name, count in axes.items() if name not in unused_settings(topography))
-        for topography in file.topographies
-    )
+    grid = _grid(file)
     trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
     smallest = int(file.ends("batch_size")[0])  # the most steps
     steps = max(steps_per_epoch(DATASETS[name].train, smallest, workers) for name in file.choices("dataset"))
@@ -131,6 +128,17 @@ def _one(folder: StudyFolder) -> dict[str, Any]:
         "confirmed": len(read_csv(folder.confirm_table)),
         "report": "yes" if folder.report.exists() else "no",
     }
+
+
+def _grid(file: StudyFile) -> int:
+    """How many trials the full grid has."""
+    axes = {name: _points(dimension) for name, dimension in file.dimensions.items() if name not in DECIDING}
+    parts = {}
+    for values in product(file.topographies, *map(file.choices, DECIDING[1:])):
+        unused = unused_settings(*values)
+        part = tuple(value for name, value in zip(DECIDING, values, strict=True) if name not in unused)
+        parts[part] = math.prod(count for name, count in axes.items() if name not in unused)
+    return sum(parts.values())
 
 
 def _points(dimension: Any) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from tests.benchmarks.step import DEVICE  # which also names the loss "direct"
+from tests.benchmarks.step import DEVICE, DIRECT
 from topotune.config import TrialConfig
 from topotune.data import DATASETS, steps_per_epoch
 from topotune.data.batches import Batch, derive_seed, training_batches
@@ -62,8 +62,8 @@ def main() -> None:
     config = TrialConfig(dataset="cifar10", model="resnet18", topography="grid2d", weight=0.1)
     entry, split = DATASETS["cifar10"], load_split("cifar10", "train", options.data)
     batches = training_batches(split, entry, config.batch_size, derive_seed(config.seed, "order", 0), augment=True)
-    direct, ours = trained(config.replace(loss="direct")), trained(config)
-    moved = trained(config.replace(loss="direct"), noise=1e-7)
+    direct, ours = trained(config.replace(loss=DIRECT)), trained(config)
+    moved = trained(config.replace(loss=DIRECT), noise=1e-7)
     whole = steps_per_epoch(len(split), config.batch_size)
     steps, rows, largest, floor = min(options.steps or whole, whole), [], 0.0, 0.0
     print("      written out            ours                   largest difference")

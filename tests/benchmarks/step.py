@@ -26,7 +26,8 @@ from topotune.training.arrangement import topography_of
 from topotune.training.loop import Precision, losses
 from topotune.training.memory import keep_freed_memory
 
-LOSSES["direct"] = LossEntry("tests.benchmarks.direct:direct", "outputs", "targets")
+DIRECT = "direct"
+LOSSES[DIRECT] = LossEntry("tests.benchmarks.direct:direct", "outputs", "targets")
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -52,7 +53,7 @@ def step(config: TrialConfig, batch: Batch) -> Callable[[], None]:
 def measure(model: str, precision: str, size: int, rounds: int) -> dict[str, Any]:
     """Milliseconds of a step and the two ratios."""
     plain = TrialConfig(dataset="cifar10", model=model, precision=precision, batch_size=size)
-    configs = [plain, *(plain.replace(topography="grid2d", weight=0.1, loss=loss) for loss in ("channel", "direct"))]
+    configs = [plain, *(plain.replace(topography="grid2d", weight=0.1, loss=loss) for loss in ("channel", DIRECT))]
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(size, 3, 32, 32, generator=generator).to(DEVICE)
     batch = Batch(images, torch.randint(10, (size,), generator=generator).to(DEVICE), 1.0)

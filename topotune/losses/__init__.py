@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from topotune.topography import POSITIONS
+from topotune.errors import InputError
+from topotune.topography import POSITIONS, arrangement_of
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,17 @@ LAYER_REDUCTIONS = ("sum", "mean")
 STRENGTHS = ("fixed", "ratio")
 
 WEIGHT_SCHEDULES = ("constant", "linear", "cosine", "warmup")
+
+
+def check_organisation(loss: str, topography: str) -> None:
+    """Whether a topography has what a loss needs.
+
+    Raises:
+        InputError: it has not.
+    """
+    entry, (organisation, _arrangement) = LOSSES[loss], arrangement_of(topography)
+    if organisation not in entry.organisations:
+        raise InputError(
+            f"topography {topography!r} has no {entry.geometry} for the loss {loss!r}; choose from "
+            f"{', '.join(entry.organisations)}"
+        )

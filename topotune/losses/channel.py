@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from topotune.errors import InputError
+from topotune.losses.numerics import exact
 
 EPSILON = 1e-8  # the least product of two norms
 FEW = 32  # channels
@@ -53,8 +54,7 @@ def channel_loss(activations: Tensor, target: Tensor | Targets) -> Tensor:
         raise InputError(f"a target of shape {tuple(shape)} does not fit activations {tuple(activations.shape)}")
     matrix, square = target if isinstance(target, Targets) else ready(target)
     channels, pixels = shape[0], activations[0, 0].numel()
-    exact = torch.float64 if activations.dtype == torch.float64 else torch.float32
-    matrix = matrix.to(activations.device, exact)
+    matrix = matrix.to(activations.device, torch.float64 if activations.dtype == torch.float64 else torch.float32)
     # few channels have few pairs: then the similarities themselves are as cheap, and nothing cancels
     if channels > max(pixels, FEW):
         square = square.to(activations.device)
@@ -66,11 +66,10 @@ def channel_loss(activations: Tensor, target: Tensor | Targets) -> Tensor:
 
 def channel_similarity(activations: Tensor) -> Tensor:
     """Cosine similarities of the channels of (N, C, *spatial), averaged over the batch: (C, C)."""
-    y = activations if activations.dtype == torch.float64 else activations.float()
-    with torch.autocast(y.device.type, enabled=False):
-        unit = F.normalize(y.flatten(2) if y.dim() > 2 else y.unsqueeze(2), dim=2, eps=DEAD)
-        rows = unit.transpose(0, 1).flatten(1)  # (C, N·P): the sum over the batch is part of the product
-        return rows @ rows.T / len(y)
+    unit = F.normalize(_rows(exact(activations)), dim=2, eps=DEAD)
+    rows = unit.transpose(0, 1).flatten(1)  # (C, N·P): the sum over the batch is part of the product
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows @ rows.T / len(activations)
 
 
 def _pairs(y: Tensor) -> int:
@@ -106,8 +105,8 @@ class _ByChannels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(y.device.type, enabled=False):
-            exact = _rows(y).to(target.dtype)  # (N, C, P)
-            products = exact @ exact.transpose(1, 2)  # R (N, C, C)
+            rows = _rows(y).to(target.dtype)  # (N, C, P)
+            products = rows @ rows.transpose(1, 2)  # R (N, C, C)
             square = products.diagonal(dim1=1, dim2=2).clone()  # (N, C)
             norm = torch.where(square > 0, square.sqrt(), torch.inf)
             scale = norm.unsqueeze(2) * norm.unsqueeze(1)
@@ -131,12 +130,12 @@ class _ByChannels(torch.autograd.Function):
         matrix = matrix * (gradient * (4 / _pairs(y)))
         if y.dtype == torch.bfloat16:  # the gradient's own precision; the product adds up in float32
             matrix = matrix.bfloat16()
-        exact, result = _rows(y).to(matrix.dtype), _gradient_like(y, matrix.dtype)
+        rows, result = _rows(y).to(matrix.dtype), _gradient_like(y, matrix.dtype)
         with torch.autocast(y.device.type, enabled=False):
             if y.stride(1) == 1:  # rows of channels in memory, and M is symmetric
-                _rows(result).transpose(1, 2).baddbmm_(exact.transpose(1, 2), matrix, beta=0)
+                _rows(result).transpose(1, 2).baddbmm_(rows.transpose(1, 2), matrix, beta=0)
             else:
-                _rows(result).baddbmm_(matrix, exact, beta=0)
+                _rows(result).baddbmm_(matrix, rows, beta=0)
         return result.to(y.dtype), None
 
 
@@ -154,11 +153,11 @@ class _ByPixels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, target: Tensor, target_square: Tensor) -> Tensor:
         with torch.autocast(y.device.type, enabled=False):
-            exact = _rows(y).to(target.dtype).transpose(1, 2)  # (N, P, C)
-            square = exact.square().sum(1, keepdim=True)  # (N, 1, C)
+            turned = _rows(y).to(target.dtype).transpose(1, 2)  # (N, P, C)
+            square = turned.square().sum(1, keepdim=True)  # (N, 1, C)
             alive = square > DEAD**2
             inverse = torch.where(alive, square, 1).rsqrt() * alive
-            u = exact.contiguous() * inverse
+            u = turned.contiguous() * inverse
             gram = u @ u.transpose(1, 2)  # (N, P, P)
             slope = (u.flatten(0, 1) @ target).view_as(u).baddbmm_(gram, u, beta=-1)  # U UᵀU − T U
             along = (slope * u).sum(1, keepdim=True)  # s (N, 1, C)

@@ -5,12 +5,11 @@ The activation losses are about a batch as a whole. Over several ranks, its sums
 gradient are those of one process with the whole batch.
 """
 
-from typing import Any
-
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
+
+from topotune.losses.numerics import exact, gathered, unit_rows
 
 CONSTANT = 1e-6  # a unit whose deviation is less than this share of its root mean square does not vary
 
@@ -22,19 +21,19 @@ def weight_similarity(weights: Tensor, pairs: Tensor) -> Tensor:
         weights: (C, ...), a unit's incoming weights in each row, without bias.
         pairs: (2, K) neighbouring units.
     """
-    w = _exact(weights).flatten(1)
+    w = exact(weights).flatten(1)
     one, other = _both(w, pairs)
     return _mean(torch.linalg.vector_norm(one - other, dim=1))
 
 
 def weight_cosine(weights: Tensor, pairs: Tensor) -> Tensor:
     """Mean over the pairs of 1 − the cosine of their weights; arguments as for ``weight_similarity``."""
-    return _dissimilarity(_exact(weights).flatten(1), pairs)
+    return _dissimilarity(exact(weights).flatten(1), pairs)
 
 
 def weight_pearson(weights: Tensor, pairs: Tensor) -> Tensor:
     """Mean over the pairs of 1 − the Pearson correlation of their weights; as for ``weight_similarity``."""
-    return _dissimilarity(_centred(_exact(weights).flatten(1)), pairs)
+    return _dissimilarity(_centred(exact(weights).flatten(1)), pairs)
 
 
 def activation_similarity(activations: Tensor, pairs: Tensor) -> Tensor:
@@ -71,19 +70,19 @@ def global_similarity(activations: Tensor, target: Tensor) -> Tensor:
 
 def weight_affinity(weights: Tensor) -> Tensor:
     """(C, C): less the farther apart two units' weights are."""
-    w = _exact(weights).flatten(1)
+    w = exact(weights).flatten(1)
     # without matrix products: these lose small distances
     return -torch.cdist(w, w, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def weight_cosines(weights: Tensor) -> Tensor:
     """(C, C) cosines of the units' weights."""
-    return _cosine(_exact(weights).flatten(1))
+    return _cosine(exact(weights).flatten(1))
 
 
 def weight_correlations(weights: Tensor) -> Tensor:
     """(C, C) Pearson correlations of the units' weights."""
-    return _cosine(_centred(_exact(weights).flatten(1)))
+    return _cosine(_centred(exact(weights).flatten(1)))
 
 
 def correlations(activations: Tensor) -> Tensor:
@@ -119,21 +118,9 @@ def _both(rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     return rows.index_select(0, pairs[0]), rows.index_select(0, pairs[1])
 
 
-def unit_rows(rows: Tensor) -> Tensor:
-    """Rows (C, E) scaled to length 1; a row of zeros stays, and gets gradient 0."""
-    square = rows.square().sum(1, keepdim=True)
-    alive = square > torch.finfo(rows.dtype).tiny
-    return rows * (torch.where(alive, square, 1).rsqrt() * alive)
-
-
-def _exact(values: Tensor) -> Tensor:
-    """Statistics are taken in float32, or in float64 where that is given."""
-    return values if values.dtype == torch.float64 else values.float()
-
-
 def _samples(activations: Tensor) -> Tensor:
     """(N, C, *spatial) -> (C, M), a row a unit."""
-    return _exact(activations).transpose(0, 1).flatten(1)
+    return exact(activations).transpose(0, 1).flatten(1)
 
 
 def _centred(rows: Tensor) -> Tensor:
@@ -147,7 +134,7 @@ def _correlation(samples: Tensor, *, gather: bool = False) -> Tensor:
     """Pearson r (C, C) of the rows of (C, M), over all ranks' samples if ``gather``."""
     sums = torch.cat([samples.sum(1), samples.new_tensor([samples.shape[1]])])
     if gather:
-        sums = sum_over_ranks(sums)
+        sums = gathered(sums)
     mean = sums[:-1] / sums[-1].detach()
     gram = _gram(samples - mean.unsqueeze(1), gather)
     least = CONSTANT**2 * (gram.diagonal() + mean.square() * sums[-1])
@@ -163,7 +150,7 @@ def _cosine(samples: Tensor, *, gather: bool = False) -> Tensor:
 def _gram(samples: Tensor, gather: bool) -> Tensor:
     with torch.autocast(samples.device.type, enabled=False):
         gram = samples @ samples.T
-    return sum_over_ranks(gram) if gather else gram
+    return gathered(gram) if gather else gram
 
 
 def _scaled(gram: Tensor, least: Tensor) -> Tensor:
@@ -172,28 +159,3 @@ def _scaled(gram: Tensor, least: Tensor) -> Tensor:
     alive = square > least.clamp(min=torch.finfo(gram.dtype).tiny)
     scale = torch.where(alive, square, 1).rsqrt() * alive
     return gram * scale.unsqueeze(0) * scale.unsqueeze(1)
-
-
-def sum_over_ranks(values: Tensor) -> Tensor:
-    """The sum of the ranks' ``values``; the gradient of each is the sum of the ranks' gradients.
-
-    With the mean over the ranks that DistributedDataParallel takes, every sample then counts once.
-    """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return values
-    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
-    return total
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(_ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total

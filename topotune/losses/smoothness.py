@@ -1,10 +1,9 @@
 """The smoothness loss of TopoLoss (Deb et al. 2025): weights on a sheet resemble the sheet seen out of focus."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from topotune.losses.neighbours import unit_rows
+from topotune.losses.numerics import exact, unit_rows
 
 FACTOR = 3.0  # by which the sheet is made smaller, and larger again
 
@@ -17,7 +16,7 @@ def laplacian_loss(weights: Tensor, cells: Tensor, factor: float = FACTOR) -> Te
         cells: (h, w), which channel sits in each cell; h·w = C.
         factor: the blur: down-sampled by so much, and up-sampled back, bilinear both.
     """
-    w = (weights if weights.dtype == torch.float64 else weights.float()).flatten(1)
+    w = exact(weights).flatten(1)
     height, width = cells.shape
     cell = w[cells.flatten()]  # (h·w, E)
     sheet = cell.T.reshape(1, -1, height, width)

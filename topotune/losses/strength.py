@@ -9,6 +9,7 @@ from torch import Tensor
 
 from topotune.errors import InputError, unknown
 from topotune.losses import WEIGHT_SCHEDULES
+from topotune.losses.numerics import ranks
 
 SMOOTHING = 0.1  # the share of a new measurement
 CEILING = 1e4
@@ -124,9 +125,9 @@ def _norm(gradients: list[Tensor]) -> Tensor:
 
 def _mean_over_ranks(gradients: list[Tensor]) -> list[Tensor]:
     """The ranks' mean of every gradient, in one exchange."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if ranks() == 1:
         return gradients
     flat = torch.cat([one.flatten() for one in gradients])
     dist.all_reduce(flat)
-    parts = torch.split(flat / dist.get_world_size(), [one.numel() for one in gradients])
+    parts = torch.split(flat / ranks(), [one.numel() for one in gradients])
     return [part.view_as(one) for part, one in zip(parts, gradients, strict=True)]

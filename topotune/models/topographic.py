@@ -92,8 +92,7 @@ class LayerOutputs:
     caught.outputs    # name -> (N, C, *spatial)
 
     A linear layer's output (N, ..., C) is left as (N, C, ...). A layer that runs more than once in a forward pass
-    leaves its last output. A network that torch.compile compiles
-    must run for the first time within the context.
+    leaves its last output. A network that torch.compile compiles must run for the first time within the context.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from topotune.config import NONE, SETTINGS, TrialConfig, unused_settings
 
-_DECIDING = ("topography", "loss", "strength")  # what decides which other settings matter
+DECIDING = ("topography", "loss", "strength")  # what decides which other settings matter
 
 TRIAL_SECTIONS = ("fixed", "scientific", "nuisance")
 
@@ -78,7 +78,7 @@ class StudyFile:
         values = dict(self.constants)
 
         def unused() -> set[str]:
-            return unused_settings(*(values.get(name, SETTINGS[name].default) for name in _DECIDING))
+            return unused_settings(*(values.get(name, SETTINGS[name].default) for name in DECIDING))
 
         for name in sorted(self.dimensions, key=_rank):
             if name not in unused():
@@ -111,7 +111,7 @@ class StudyFile:
 
 
 def _rank(name: str) -> int:
-    return _DECIDING.index(name) if name in _DECIDING else len(_DECIDING)
+    return DECIDING.index(name) if name in DECIDING else len(DECIDING)
 
 
 def ends_of(dimension: Dimension) -> tuple[Any, Any]:

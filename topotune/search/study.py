@@ -25,6 +25,7 @@ from topotune.folder import StudyFolder
 from topotune.search.scheduler import make_pruner, make_sampler
 from topotune.search.space import Choices, Dimension, StudyFile
 from topotune.search.study_file import load_study, to_toml
+from topotune.training import METRICS
 
 _STATES = {
     TrialState.COMPLETE: "complete",
@@ -32,7 +33,6 @@ _STATES = {
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
 }
-METRICS = "metrics.csv"
 FIRST = "first"  # the user attribute that the first trial of each topography has
 HASH = "study_hash"  # the study's user attribute: the space that it began with
 RECORD = "record"  # the user attribute that holds what Optuna itself has no place for

@@ -7,11 +7,12 @@ from typing import Any
 
 from topotune.errors import InputError, StageError
 from topotune.files import Row, read_csv, replace_folder, write_csv
-from topotune.folder import ARRANGEMENT, CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder, checkpoint_files
+from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder, checkpoint_files
 from topotune.followup import confirm, pruning
 from topotune.progress import Progress
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import summarise
+from topotune.training import ARRANGEMENT, METRICS
 from topotune.training.checkpoint import load_config
 
 
@@ -148,7 +149,7 @@ def _keep_best_confirmed(folder: StudyFolder, rows: Sequence[Row]) -> None:
 def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:
     key = f"confirm/{row['config_hash']}"
     session.begin(key, job.config, f"trial/{job.trial}", "confirm")
-    for epoch in read_csv(job.out / "metrics.csv"):
+    for epoch in read_csv(job.out / METRICS):
         session.tracker.metrics(key, epoch["epoch"], {name: value for name, value in epoch.items() if name != "epoch"})
     final = {"test_accuracy": row["test_accuracy"], "best_validation_accuracy": row["validation_accuracy"]}
     session.tracker.metrics(key, row["epochs"], final)

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from topotune.files import Row, replace_folder
-from topotune.folder import ARRANGEMENT, checkpoint_files
+from topotune.folder import checkpoint_files
 from topotune.progress import Progress
 from topotune.search.study import Asked, Study
 from topotune.search.watch import Watcher
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import concluded, summarise
+from topotune.training import ARRANGEMENT
 
 
 def search(session: Session) -> None:

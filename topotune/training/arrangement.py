@@ -17,7 +17,7 @@ from topotune.data.splits import Split
 from topotune.files import write_json
 from topotune.models.topographic import build_model, topographic_layers
 from topotune.topography import arrangement_of
-from topotune.training.checkpoint import ARRANGEMENT
+from topotune.training import ARRANGEMENT
 from topotune.training.distributed import from_first
 from topotune.training.loop import Precision
 from topotune.training.topography import Topography
@@ -72,8 +72,8 @@ class Arranger:
         return self._config.arrangement == "learned" and epoch % self._config.swap_every == 0
 
     @torch.no_grad()
-    def arrange(self, model: nn.Module, precision: Precision, epoch: int) -> tuple[int, float]:
-        """One round after ``epoch`` epochs, the same on every rank; how many channels moved, and the loss they gain."""
+    def arrange(self, model: nn.Module, precision: Precision, epoch: int) -> None:
+        """One round after ``epoch`` epochs, the same on every rank."""
         training = model.training
         model.eval()
         if self._topography.entry.reads == "outputs":
@@ -84,7 +84,6 @@ class Arranger:
         done = from_first(lambda: done)
         self._take_up(done)
         self.rounds += [{"epoch": epoch, **one} for one in done]
-        return sum(one["moved"] for one in done), sum(one["loss_before"] - one["loss_after"] for one in done)
 
     def resume(self, rounds: list[dict[str, Any]]) -> None:
         """Take up positions as the rounds left them."""

@@ -21,16 +21,7 @@ from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import read_table, write_atomically, write_json
 from topotune.models.topographic import build_model
-
-CONFIG, WEIGHTS, STATE, METRICS, RESULT, ARRANGEMENT = (
-    "config.json",
-    "model.safetensors",
-    "last/state.pt",
-    "metrics.csv",
-    "result.json",
-    "arrangement.json",
-)
-
+from topotune.training import CONFIG, STATE, WEIGHTS
 
 HEADER = "topotune"  # one entry: safetensors writes several in any order, and equal runs should leave equal files
 

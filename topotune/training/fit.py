@@ -17,7 +17,7 @@ from topotune.errors import InputError
 from topotune.files import write_csv, write_json
 from topotune.losses.strength import GradientRatio, weight_factor
 from topotune.models.topographic import build_model
-from topotune.training import checkpoint, distributed
+from topotune.training import METRICS, RESULT, STATE, checkpoint, distributed
 from topotune.training.arrangement import Arranger, check_layers, hold_out, topography_of
 from topotune.training.loop import Precision, Pull, evaluate, train_epoch
 from topotune.training.memory import keep_freed_memory
@@ -28,7 +28,7 @@ from topotune.training.records import (
     TrialResult,
     TrialStopped,
     read_result,
-)  # fmt: skip
+)
 from topotune.training.schedule import warmup_cosine
 
 
@@ -108,9 +108,8 @@ class _Run:
         batches = training_batches(
             self.train, self.entry, config.batch_size, order, augment=config.augment, rank=rank, world_size=ranks
         )
-        moved, gain = 0, 0.0
         if self.arranger and self.arranger.due(self.epoch):
-            moved, gain = self.arranger.arrange(self.model, self.precision, self.epoch)
+            self.arranger.arrange(self.model, self.precision, self.epoch)
         plan = [self._rate_and_factor(step) for step in range(self.steps)]
         task, topographic, strength = train_epoch(
             self.parallel, batches, self.optimizer, self.pull, self.precision, plan
@@ -123,9 +122,7 @@ class _Run:
             raise TrainingDiverged(f"training diverged: a loss is not finite in epoch {self.epoch + 1} ({which})")
         seconds = time.monotonic() - started
         rate = max(rate for rate, _factor in plan)
-        metrics = EpochMetrics(
-            self.epoch + 1, task, topographic, accuracy, loss, rate, seconds, strength, moved, gain
-        )  # fmt: skip
+        metrics = EpochMetrics(self.epoch + 1, task, topographic, accuracy, loss, rate, seconds, strength)
         better = accuracy > max((past.validation_accuracy for past in self.history), default=-1.0)
         self.history.append(metrics)
         if rank == 0:
@@ -160,7 +157,7 @@ class _Run:
             tuple(self.history),
         )
         if distributed.rank() == 0:
-            write_json(self.out / checkpoint.RESULT, asdict(result))
+            write_json(self.out / RESULT, asdict(result))
         return result
 
     def _assemble(self, probe: Split | None) -> tuple[Pull | None, Arranger | None]:
@@ -196,7 +193,7 @@ class _Run:
             checkpoint.save_weights(self.out, self.model, self.config, self.entry.shape[0], self.entry.classes)
         history = [asdict(past) for past in self.history]
         # last: it is what a restart goes on from, and by then everything else of the epoch is there
-        write_csv(self.out / checkpoint.METRICS, list(history[0]), history)
+        write_csv(self.out / METRICS, list(history[0]), history)
         if self.arranger and self.arranger.rounds:
             self.arranger.save(self.out)
         state = {
@@ -215,7 +212,7 @@ class _Run:
         if state is None:
             return
         if state["config_hash"] != self.config.hash:
-            raise InputError(f"{self.out / checkpoint.STATE} belongs to another trial ({state['config_hash']})")
+            raise InputError(f"{self.out / STATE} belongs to another trial ({state['config_hash']})")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = [EpochMetrics(**row) for row in state["history"]]

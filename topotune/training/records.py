@@ -6,15 +6,14 @@ from pathlib import Path
 
 from topotune.errors import InputError, StageError
 from topotune.files import read_table
-from topotune.training import checkpoint
+from topotune.training import RESULT, STATE
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
     """One epoch. Accuracies are fractions, losses means over samples; ``topographic_loss`` is unweighted.
 
-    strength: the mean λ. moved, swap_gain: how many channels got other positions before the epoch, and by how much
-    that lowered the loss on the held-out images, where positions are learned.
+    strength: the mean λ.
     """
 
     epoch: int
@@ -25,8 +24,6 @@ class EpochMetrics:
     learning_rate: float
     seconds: float
     strength: float = 0.0
-    moved: int = 0
-    swap_gain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ Report = Callable[[EpochMetrics], None]
 
 def read_result(out: Path) -> TrialResult | None:
     """The result of the trial in ``out``, or None while it is not finished."""
-    path = out / checkpoint.RESULT
+    path = out / RESULT
     if not path.exists():
         return None
     values = read_table(path)
@@ -63,4 +60,4 @@ def read_result(out: Path) -> TrialResult | None:
         history = tuple(EpochMetrics(**row) for row in values.pop("history"))
         return TrialResult(**values, history=history)
     except (KeyError, TypeError):
-        raise InputError(f"{path} is damaged; delete it, and the trial goes on from {checkpoint.STATE}") from None
+        raise InputError(f"{path} is damaged; delete it, and the trial goes on from {STATE}") from None

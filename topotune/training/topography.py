@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from topotune.errors import InputError, unknown
-from topotune.losses import LAYER_REDUCTIONS, LOSSES
+from topotune.losses import LAYER_REDUCTIONS, LOSSES, check_organisation
 from topotune.models.topographic import LayerOutputs, select_layers
+from topotune.topography import DISTANCES
 from topotune.topography.learned import assign, closeness, swap
 from topotune.topography.positions import positions
 from topotune.topography.targets import neighbour_pairs, sheet_cells, target_similarity
@@ -67,12 +68,10 @@ class Topography:
             raise InputError(f"weight = {weight!r} must be a finite number >= 0")
         if layer_reduction not in LAYER_REDUCTIONS:
             raise unknown("layer_reduction", layer_reduction, LAYER_REDUCTIONS)
+        if distance not in DISTANCES:
+            raise unknown("distance", distance, DISTANCES)
         positions(organisation, 1, **options)  # the names are checked now, not in the first step
-        if organisation not in LOSSES[loss].organisations:
-            possible = ", ".join(LOSSES[loss].organisations)
-            raise InputError(
-                f"topography {organisation!r} has no {LOSSES[loss].geometry} for {loss!r}; choose {possible}"
-            )
+        check_organisation(loss, organisation)
         self.layers = select_layers(model, [layers] if isinstance(layers, str) else layers)
         self.weight, self.entry = weight, LOSSES[loss]
         self.permutations: dict[str, Tensor] = {}  # layer -> the position of each channel, where not its own
@@ -198,7 +197,6 @@ class Topography:
         channels = getattr(layer, "out_channels", getattr(layer, "out_features", None))
         if isinstance(channels, int):
             self._channels[name] = channels
-            self._geometry(self.positions(name, channels))
 
 
 def _as_it_is(geometry: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from topotune.losses.neighbours import (
     global_similarity,
     rectified_correlations,
     rectified_similarity,
-    unit_rows,
     weight_affinity,
     weight_correlations,
     weight_cosine,
@@ -26,6 +25,7 @@ from topotune.losses.neighbours import (
     weight_pearson,
     weight_similarity,
 )
+from topotune.losses.numerics import unit_rows
 from topotune.topography.positions import positions
 from topotune.topography.targets import neighbour_pairs, target_similarity
 

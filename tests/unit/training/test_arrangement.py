@@ -114,13 +114,14 @@ def test_a_round(loss: str, way: str, quick: Quick, tmp_path: Path) -> None:
 
     model.train()
     before, state = value(), {name: one.clone() for name, one in model.state_dict().items()}
-    moved, gain = arranger.arrange(model, CPU, 4)
+    arranger.arrange(model, CPU, 4)
+    gain = sum(one["loss_before"] - one["loss_after"] for one in arranger.rounds)
     assert model.training
     assert all(torch.equal(one, state[name]) for name, one in model.state_dict().items())
     assert gain == pytest.approx(before - value(), rel=1e-3, abs=1e-6)
     assert gain > 0
     assert [(one["epoch"], one["layer"]) for one in arranger.rounds] == [(4, "conv1"), (4, "conv2")]
-    assert moved == sum(one["moved"] for one in arranger.rounds) > 0
+    assert any(one["moved"] for one in arranger.rounds)
 
     # what is written is enough to go on from
     arranger.save(tmp_path)

@@ -352,7 +352,7 @@ def test_a_weight_that_falls_presses_less(quick: Quick, tmp_path: Path) -> None:
 
 def test_the_control_has_no_strength(quick: Quick, tmp_path: Path) -> None:
     result = fit(quick(topography="none", weight=0.0, epochs=1), tmp_path)
-    assert [(one.strength, one.moved, one.swap_gain) for one in result.history] == [(0, 0, 0)]
+    assert [one.strength for one in result.history] == [0]
 
 
 # what has more to keep over an interruption than weights and optimiser
@@ -399,7 +399,7 @@ def test_a_special_run_interrupted_or_not_is_the_same_to_the_bit(special: Any, t
 
 
 def test_a_special_run_leaves_its_positions(special: Any) -> None:
-    config, out, result = special
+    config, out, _result = special
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert files == (FILES if config.arrangement == "fixed" else FILES | {"arrangement.json"})
     if config.arrangement == "fixed":
@@ -415,15 +415,8 @@ def test_a_special_run_leaves_its_positions(special: Any) -> None:
     for one in written["rounds"]:
         assert sorted(one["permutation"]) == list(range(len(one["permutation"])))
         assert one["loss_after"] <= one["loss_before"] + 1e-6
-    # what the table says of an epoch is what its round says
-    for epoch, metrics in enumerate(result.history):
-        here = [one for one in written["rounds"] if one["epoch"] == epoch]
-        gain = sum(one["loss_before"] - one["loss_after"] for one in here)
-        told = (0, 0.0) if assigned else (sum(one["moved"] for one in here), gain)
-        assert (metrics.moved, metrics.swap_gain) == told
-    if not assigned:
-        assert result.history[0].moved > 0
-        assert result.history[0].swap_gain > 0
+    first = [one for one in written["rounds"] if one["epoch"] == epochs[0]]
+    assert any(one["moved"] and one["loss_after"] < one["loss_before"] for one in first)
 
 
 def test_learned_positions_count_in_training(quick: Quick, tmp_path: Path) -> None:

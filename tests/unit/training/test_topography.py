@@ -150,10 +150,10 @@ def test_layers_by_name_and_by_pattern(layers: list[str] | str, expected: list[s
         ({"distance": "l2"}, "unknown distance 'l2'; choose from euclidean, l1"),
         ({"radius": 1.0}, "topography 'grid2d': unknown option 'radius'; choose from grid_divisor"),
         ({"organisation": "circle", "radius": 0.0}, "radius = 0.0 is out of range"),
-        ({"loss": "laplacian"}, "topography 'grid2d' has no sheet for 'laplacian'; choose sheet"),
+        ({"loss": "laplacian"}, "topography 'grid2d' has no sheet for the loss 'laplacian'; choose from sheet"),
         (
             {"loss": "as", "organisation": "circle"},
-            "topography 'circle' has no neighbours for 'as'; choose grid2d, grid3d, line, sheet",
+            "topography 'circle' has no neighbours for the loss 'as'; choose from grid2d, grid3d, line, sheet",
         ),
         ({"loss": "ws", "layers": ["blocks"]}, "layer 'blocks' (ModuleList) has no weights (C, ...) for this loss"),
     ],
