@@ -18,6 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent
 _REAL = Path(os.environ.get("TOPOTUNE_DATA") or ROOT.parent / "shared" / "data")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def data_cache() -> Iterator[Path]:
+    """Prepared data in a folder of these tests' own."""
+    with TemporaryDirectory(prefix="tt-cache") as name, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOPOTUNE_CACHE", name)
+        yield Path(name)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real data sets (TOPOTUNE_DATA); skips where there is none."""
@@ -39,6 +47,7 @@ class Cli:
     def __init__(self, ray_folder: Path, cwd: Path) -> None:
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(("TOPOTUNE_", "MLFLOW_"))}
         self.env |= {"RAY_TMPDIR": str(ray_folder), "PYTHONPATH": str(ROOT)}
+        self.env["TOPOTUNE_CACHE"] = os.environ["TOPOTUNE_CACHE"]  # the tests' own
         self.env.pop("RAY_ADDRESS", None)
         self.cwd = cwd
 

@@ -21,8 +21,8 @@ from topotune.errors import InputError
 from topotune.training import ARRANGEMENT, CONFIG, METRICS, RESULT, WEIGHTS
 
 CONFIRM_COLUMNS = (
-    "topography", "weight", "seed", "test_accuracy", "validation_accuracy", "best_epoch", "epochs", "seconds",
-    "trial", "config_hash", "checkpoint",
+    "topography", "weight", "seed", "test_accuracy", "test_roc_auc", "validation_accuracy", "best_epoch", "epochs",
+    "seconds", "trial", "config_hash", "checkpoint",
 )  # fmt: skip
 PRUNING_COLUMNS = ("topography", "weight", "seed", "proportion", "accuracy", "config_hash")
 

@@ -72,9 +72,10 @@ class Tracker:
         """Begin a run, or go on with it when it is there already."""
         self._append("run", key, name=name, parent=parent, params=dict(params), tags=dict(tags))
 
-    def metrics(self, key: str, step: int, values: Mapping[str, float], at: float | None = None) -> None:
-        """Metrics of one step; ``at`` is a Unix time, now if it is left out."""
-        self._append("metrics", key, at, step=step, values=dict(values))
+    def metrics(self, key: str, step: int, values: Mapping[str, float | None], at: float | None = None) -> None:
+        """Metrics of one step, without those that are None; ``at`` is a Unix time, now if it is left out."""
+        there = {name: value for name, value in values.items() if value is not None}
+        self._append("metrics", key, at, step=step, values=there)
 
     def artifact(self, key: str, path: Path, to: str = "") -> None:
         """A file, into the run's folder ``to``; it is read when it is sent."""

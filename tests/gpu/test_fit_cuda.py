@@ -1,5 +1,6 @@
 """The same run on a GPU as on the CPU: it learns, repeats itself, goes on after an interruption, is read anywhere."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import torch
 from topotune.config import TrialConfig
 from topotune.data import DATASETS
 from topotune.data.batches import evaluation_batches, training_batches
-from topotune.data.splits import Split, load_split
-from topotune.followup.confirm import test_accuracy as accuracy_on  # not a test
+from topotune.data.splits import load_split
+from topotune.followup.confirm import evaluate_checkpoint
 from topotune.followup.pruning import PruneJob, prune_one
 from topotune.load import load_checkpoint
 from topotune.losses.channel import channel_loss
@@ -48,9 +49,9 @@ def test_a_run_learns_and_is_read_on_the_cpu(precision: str, tmp_path: Path) -> 
     assert result.validation_accuracy > 0.9
     model = load_checkpoint(tmp_path)
     assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
-    parts = evaluation_batches(load_split("digits", "validation"), DATASETS["digits"])
-    accuracy, _loss = evaluate(model, parts, Precision(torch.device("cpu"), bfloat16=False))
-    assert accuracy == pytest.approx(result.validation_accuracy, abs=0.02)
+    parts = evaluation_batches(load_split("digits", "validation"))
+    found = evaluate(model, parts, Precision(torch.device("cpu"), bfloat16=False))
+    assert found.accuracy == pytest.approx(result.validation_accuracy, abs=0.02)
 
 
 def test_the_first_epoch_is_that_of_the_cpu(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_run_moves_to_the_cpu_and_back(tmp_path: Path) -> None:
 def test_testing_and_pruning(tmp_path: Path) -> None:
     fit(_config(), tmp_path)
     rows = prune_one(PruneJob(tmp_path, None, (0.0, 1.0)))
-    assert rows[0]["accuracy"] == accuracy_on(tmp_path, load_split("digits", "test")) > 0.85
+    assert rows[0]["accuracy"] == evaluate_checkpoint(tmp_path, load_split("digits", "test")).accuracy > 0.85
     assert rows[1]["accuracy"] < 0.2
 
 
@@ -94,11 +95,11 @@ def test_the_loss_is_that_of_the_cpu(shape: tuple[int, ...]) -> None:
 
 
 def test_batches_are_those_of_the_cpu() -> None:
-    split, entry = load_split("digits", "train"), DATASETS["cifar10"]
-    split = Split(split.images.expand(-1, 3, -1, -1), split.labels, split.checksum)
-    there = Split(split.images.cuda(), split.labels.cuda(), split.checksum)
+    split = load_split("digits", "train")
+    split = replace(split, images=split.images.expand(-1, 3, -1, -1), entry=DATASETS["cifar10"])
+    there = split.to(torch.device("cuda"))
     for one, other in zip(
-        training_batches(split, entry, 64, 1, augment=True), training_batches(there, entry, 64, 1, augment=True),
+        training_batches(split, 64, 1, augment=True), training_batches(there, 64, 1, augment=True),
         strict=True,
     ):  # fmt: skip
         assert torch.equal(one.labels, other.labels.cpu())

@@ -29,7 +29,6 @@ from tests.integration.support import (
     tracked,
     write_space,
 )
-from topotune.data import DATASETS
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import load_split
 from topotune.training.loop import Precision, evaluate
@@ -92,8 +91,8 @@ def accuracy(folder: Path, part: str) -> float:
     """The accuracy of a checkpoint, measured here."""
     torch.set_num_threads(1)
     model = topotune.load_checkpoint(folder)
-    batches = evaluation_batches(load_split("digits", part), DATASETS["digits"])
-    return evaluate(model, batches, Precision(torch.device("cpu"), False))[0]
+    batches = evaluation_batches(load_split("digits", part))
+    return evaluate(model, batches, Precision(torch.device("cpu"), False)).accuracy
 
 
 def test_it_ends_well_and_says_where_things_are(study: Studied) -> None:

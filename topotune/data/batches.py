@@ -1,7 +1,8 @@
-"""Batches made from images in memory: order, crops and flips are drawn for the whole global batch, then each rank
+"""Batches made from samples in memory: order, crops and flips are drawn for the whole global batch, then each rank
 takes its share, so that one rank and several see the same samples in the same places.
 
-B global batch, N samples of this rank, C, H, W channels and size of an image.
+B global batch, N samples of this rank, C, H, W channels and size of what a network sees; of sounds, M = H mel bands and
+a window of W frames. A second has W − 1 frames' steps, so that windows of a second share their outermost frames.
 """
 
 import hashlib
@@ -18,11 +19,16 @@ from topotune.data.splits import Split
 
 @dataclass(frozen=True)
 class Batch:
-    """images: (N, C, H, W) float32, normalised; labels: (N,); share: N times the number of ranks over B."""
+    """images: (N, C, H, W) float32, normalised; labels: (N,); share: N times the number of ranks over B.
+
+    owner: (images' N,) which label each image is of, where several windows of a clip are evaluated; None where image
+    i is of label i.
+    """
 
     images: Tensor
     labels: Tensor
-    share: float
+    share: float = 1.0
+    owner: Tensor | None = None
 
 
 def derive_seed(seed: int, *parts: object) -> int:
@@ -32,38 +38,72 @@ def derive_seed(seed: int, *parts: object) -> int:
 
 
 def training_batches(
-    split: Split, entry: DatasetEntry, batch_size: int, seed: int, *, augment: bool, rank: int = 0, world_size: int = 1
+    split: Split, batch_size: int, seed: int, *, augment: bool, rank: int = 0, world_size: int = 1
 ) -> Iterator[Batch]:
     """One epoch's batches in an order, and with crops and flips, that depend on ``seed`` alone."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, entry = torch.Generator().manual_seed(seed), split.entry
     order = torch.randperm(len(split), generator=generator)
     for step in range(steps_per_epoch(len(split), batch_size, world_size)):
         index = order[step * batch_size : (step + 1) * batch_size]
         # drawn for all of the batch, on every rank alike
         shift = torch.randint(2 * entry.padding + 1, (2, len(index)), generator=generator)
-        mirror = torch.rand(len(index), generator=generator) < 0.5
+        place = torch.rand(len(index), generator=generator)  # of a flip, or of a window
         mine = slice(rank, None, world_size)
-        images = split.images[index[mine].to(split.images.device)]
-        if augment and (entry.padding or entry.flip):
-            images = _crop_and_flip(images, shift[:, mine], mirror[mine] & entry.flip, entry.padding)
-        labels = split.labels[index[mine].to(split.labels.device)]
+        own = index[mine].to(split.labels.device)
+        if split.clips is not None:
+            images = _windows(split, split.clips[own], place[mine] * augment)
+        else:
+            images = split.images[own]
+            if augment and (entry.padding or entry.flip):
+                images = _crop_and_flip(images, shift[:, mine], (place[mine] < 0.5) & entry.flip, entry.padding)
+        labels = split.labels[own]
         yield Batch(normalise(images, entry), labels, len(labels) * world_size / len(index))
 
 
-def evaluation_batches(
-    split: Split, entry: DatasetEntry, batch_size: int = 512, rank: int = 0, world_size: int = 1
-) -> Iterator[Batch]:
-    """All samples once, in order, each on one rank only."""
+def evaluation_batches(split: Split, batch_size: int = 512, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+    """All samples once, in order, each on one rank only; of a clip, all its windows that fit side by side.
+
+    batch_size: images a batch, about; a clip is never divided.
+    """
+    if split.clips is not None:
+        batch_size = max(batch_size // int(_windows_of(split.clips, split.entry).max()), 1)
     for start in range(rank * batch_size, len(split), world_size * batch_size):
-        window = slice(start, start + batch_size)
-        yield Batch(normalise(split.images[window], entry), split.labels[window], 1.0)
+        chosen = slice(start, start + batch_size)
+        labels = split.labels[chosen]
+        if split.clips is None:
+            yield Batch(normalise(split.images[chosen], split.entry), labels)
+            continue
+        clips = split.clips[chosen]
+        count = _windows_of(clips, split.entry)
+        owner = torch.arange(len(clips), device=labels.device).repeat_interleave(count)
+        number = torch.arange(len(owner), device=labels.device) - (count.cumsum(0) - count)[owner]
+        rows = clips[owner, 0] + number * (split.entry.shape[2] - 1)
+        yield Batch(normalise(_gather(split, rows), split.entry), labels, owner=owner)
+
+
+def _windows_of(clips: Tensor, entry: DatasetEntry) -> Tensor:
+    """How many windows fit into each clip (N, 2), side by side."""
+    width = entry.shape[2]
+    return 1 + (clips[:, 1] - width) // (width - 1)
+
+
+def _windows(split: Split, clips: Tensor, place: Tensor) -> Tensor:
+    """A window of each clip, from its first frame (place 0) to its last (towards 1): (N, 1, M, W)."""
+    room = clips[:, 1] - split.entry.shape[2] + 1
+    return _gather(split, clips[:, 0] + (place.to(room.device) * room).long())
+
+
+def _gather(split: Split, rows: Tensor) -> Tensor:
+    """Windows that begin at these rows of all frames: (N,) -> (N, 1, M, W)."""
+    frames = rows.unsqueeze(1) + torch.arange(split.entry.shape[2], device=rows.device)
+    return split.images[frames].transpose(1, 2).unsqueeze(1)
 
 
 def normalise(images: Tensor, entry: DatasetEntry) -> Tensor:
-    """uint8 pixels (N, C, H, W) to float32, each channel with the data set's mean and standard deviation."""
+    """Pixels (N, C, H, W), uint8, or decibels, to float32, each channel with the data set's mean and deviation."""
     mean = torch.tensor(entry.mean, device=images.device).view(1, -1, 1, 1)
     std = torch.tensor(entry.std, device=images.device).view(1, -1, 1, 1)
-    return (images.float() / 255 - mean) / std
+    return (images.float() / (255 if images.dtype == torch.uint8 else 1) - mean) / std
 
 
 def _crop_and_flip(images: Tensor, shift: Tensor, mirror: Tensor, padding: int) -> Tensor:

@@ -1,14 +1,21 @@
 """MNIST and CIFAR in the folders that torchvision leaves, every file checked against its official checksum."""
 
-import hashlib
+import http.client
+import io
 import pickle
+import tarfile
+import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from topotune.data import DATASETS
+from topotune.data.cache import save_array
+from topotune.data.sources import data_folder, drawn, verified
 from topotune.errors import InputError
 
 MNIST_MD5 = {
@@ -31,82 +38,88 @@ CIFAR100_MD5 = {
 }
 
 
-def load_mnist(root: Path | None, train: bool, download: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 28, 28) uint8 and labels (N,) int64 from ``root/MNIST/raw``.
+class _Official(ABC):
+    """A data set of an official training and an official test part, in files that have official checksums."""
 
-    Raises:
-        InputError: a file is missing, truncated or altered.
-    """
-    folder = _root("mnist", root) / "MNIST" / "raw"
-    if download and not all((folder / name).is_file() for name in MNIST_MD5):
-        from torchvision.datasets import MNIST
+    name: ClassVar[str]
+    folder: ClassVar[str]
+    checksums: ClassVar[Mapping[str, str]]
+    test: ClassVar[str]  # how the test part's files begin
+    train: ClassVar[int]  # how many of the official training part are not for validation
 
-        MNIST(str(root), download=True)
-    part = "train" if train else "t10k"
-    files = {name: md5 for name, md5 in MNIST_MD5.items() if name.startswith(part)}
-    images, labels = (content for content in _verified(folder, files).values())
-    # idx files: a header of 16 bytes before images, of 8 before labels
-    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28)
-    return torch.from_numpy(pixels.copy()), torch.from_numpy(np.frombuffer(labels, np.uint8, offset=8).astype(np.int64))
+    def files(self, root: Path | None, part: str) -> list[Path]:
+        """Those of the official part."""
+        folder = data_folder(self.name, root) / self.folder
+        return [folder / name for name in self.checksums if name.startswith(self.test) == (part == "test")]
 
+    def prepare(self, root: Path | None, part: str, out: Path) -> dict[str, Any]:
+        """Read the official part, and keep what is of this one."""
+        images, labels = self.read([verified(path, self.checksums[path.name]) for path in self.files(root, part)])
+        if part != "test":
+            chosen = drawn(len(labels), part, self.train)
+            images, labels = images[chosen], labels[chosen]
+        save_array(out, "images", images)
+        save_array(out, "labels", labels)
+        return {}
 
-def load_cifar10(root: Path | None, train: bool, download: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, 32, 32) uint8 and labels (N,) int64 from ``root/cifar-10-batches-py``.
+    def fetch(self, root: Path | None) -> None:
+        """By torchvision, if a file is missing."""
+        if not all(path.is_file() for part in ("train", "test") for path in self.files(root, part)):
+            _by_torchvision(self.name, root)
 
-    Raises:
-        InputError: a file is missing, truncated or altered.
-    """
-    folder = _root("cifar10", root) / "cifar-10-batches-py"
-    if download and not all((folder / name).is_file() for name in CIFAR10_MD5):
-        from torchvision.datasets import CIFAR10
-
-        CIFAR10(str(root), download=True)
-    files = {name: md5 for name, md5 in CIFAR10_MD5.items() if name.startswith("data" if train else "test")}
-    return _cifar(folder, files, "labels")
-
-
-def load_cifar100(root: Path | None, train: bool, download: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, 32, 32) uint8 and fine labels (N,) int64 from ``root/cifar-100-python``.
-
-    Raises:
-        InputError: a file is missing, truncated or altered.
-    """
-    folder = _root("cifar100", root) / "cifar-100-python"
-    if download and not all((folder / name).is_file() for name in CIFAR100_MD5):
-        from torchvision.datasets import CIFAR100
-
-        CIFAR100(str(root), download=True)
-    part = "train" if train else "test"
-    return _cifar(folder, {part: CIFAR100_MD5[part]}, "fine_labels")
+    @staticmethod
+    @abstractmethod
+    def read(contents: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Images (N, C, H, W) uint8 and labels (N,) int64 from the files' contents."""
 
 
-def _cifar(folder: Path, files: Mapping[str, str], labels: str) -> tuple[Tensor, Tensor]:
-    # the format is a pickle; only bytes that equal the official files' reach it
-    batches = [pickle.loads(content, encoding="latin1") for content in _verified(folder, files).values()]
-    pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-    return torch.from_numpy(pixels), torch.tensor([label for batch in batches for label in batch[labels]])
+def _by_torchvision(name: str, root: Path | None) -> None:
+    from torchvision import datasets
+
+    try:
+        with redirect_stdout(io.StringIO()):  # which host it asks: a failed command says one line
+            getattr(datasets, name.upper())(str(root), download=True)
+    except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error, http.client.HTTPException) as error:
+        raise InputError(
+            f"dataset {name!r} cannot be fetched ({' '.join(str(error).split())}); where there is no network, put the "
+            f"files of {DATASETS[name].source} into {root}"
+        ) from None
 
 
-def _root(name: str, root: Path | None) -> Path:
-    if root is None:
-        raise InputError(f"dataset {name!r} needs the folder that holds it: --data FOLDER, or TOPOTUNE_DATA")
-    if not root.is_dir():
-        raise InputError(f"data folder {root} does not exist; give the folder that holds {name!r} with --data")
-    return root
+class MNIST(_Official):
+    """Images (N, 1, 28, 28) from ``root/MNIST/raw``; see ``Reader``."""
+
+    name, folder, checksums, test, train = "mnist", "MNIST/raw", MNIST_MD5, "t10k", 48000
+
+    @staticmethod
+    def read(contents: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """idx files: a header of 16 bytes before images, of 8 before labels."""
+        images, labels = contents
+        pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28)
+        return pixels, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
 
 
-def _verified(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
-    """The content of each file, once it has the checksum (MD5) that it should have."""
-    contents = {}
-    for name, md5 in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise InputError(f"{path} is missing; --download fetches it where there is a network")
-        content = path.read_bytes()
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found != md5:
-            raise InputError(
-                f"{path} ({len(content)} bytes) is truncated or altered: its MD5 is {found}, it should be {md5}"
-            )
-        contents[name] = content
-    return contents
+class CIFAR10(_Official):
+    """Images (N, 3, 32, 32) from ``root/cifar-10-batches-py``; see ``Reader``."""
+
+    name, folder, checksums, test, train = "cifar10", "cifar-10-batches-py", CIFAR10_MD5, "test", 45000
+
+    @staticmethod
+    def read(contents: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The format is a pickle; only bytes that equal the official files' reach it."""
+        batches = [pickle.loads(content, encoding="latin1") for content in contents]
+        pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+        kind = "labels" if "labels" in batches[0] else "fine_labels"
+        return pixels, np.array([label for batch in batches for label in batch[kind]], np.int64)
+
+
+class CIFAR10In8020(CIFAR10):
+    """CIFAR-10 with a fifth of its training part for validation."""
+
+    train = 40000
+
+
+class CIFAR100(CIFAR10):
+    """Images (N, 3, 32, 32) from ``root/cifar-100-python``, with their fine labels; see ``Reader``."""
+
+    name, folder, checksums, test = "cifar100", "cifar-100-python", CIFAR100_MD5, "test"

@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 
 from topotune.config import TrialConfig
-from topotune.data import DATASETS
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import Split, load_split
 from topotune.files import Row
 from topotune.folder import StudyFolder
 from topotune.training.checkpoint import load_config, load_model
 from topotune.training.fit import pick_device
-from topotune.training.loop import Precision, evaluate
+from topotune.training.loop import Evaluation, Precision, evaluate
 from topotune.training.records import TrialResult
 
 Train = Callable[[TrialConfig, Path, Path | None], TrialResult]
@@ -65,11 +64,13 @@ def jobs(
 def confirm_one(job: ConfirmJob) -> Row:
     """Train, then test the best epoch's weights: a row of confirm.csv."""
     result = job.train(job.config, job.out, job.data)
+    tested = evaluate_checkpoint(job.out, load_split(job.config.dataset, "test", job.data))
     return {
         "topography": job.config.topography,
         "weight": job.config.weight,
         "seed": job.config.seed,
-        "test_accuracy": test_accuracy(job.out, load_split(job.config.dataset, "test", job.data)),
+        "test_accuracy": tested.accuracy,
+        "test_roc_auc": tested.roc_auc,
         "validation_accuracy": result.validation_accuracy,
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
@@ -80,12 +81,11 @@ def confirm_one(job: ConfirmJob) -> Row:
     }
 
 
-def test_accuracy(checkpoint: Path, split: Split) -> float:
-    """The accuracy of a checkpoint on one part of its data set."""
+def evaluate_checkpoint(checkpoint: Path, split: Split) -> Evaluation:
+    """A checkpoint on one part of its data set."""
     config, model = load_config(checkpoint), load_model(checkpoint)
     device = pick_device(config.device)
     precision = Precision(device, config.precision == "bfloat16")
     if config.threads:
         torch.set_num_threads(config.threads)
-    there = Split(split.images.to(device), split.labels.to(device), split.checksum)
-    return evaluate(model.to(device), evaluation_batches(there, DATASETS[config.dataset]), precision)[0]
+    return evaluate(model.to(device), evaluation_batches(split.to(device)), precision)

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from topotune.data import DATASETS
 from topotune.data.batches import evaluation_batches
-from topotune.data.splits import Split, load_split
+from topotune.data.splits import load_split
 from topotune.errors import InputError
 from topotune.files import Row
 from topotune.models.topographic import topographic_layers
@@ -36,12 +35,12 @@ def prune_one(job: PruneJob) -> list[Row]:
     device = pick_device(config.device)
     precision = Precision(device, config.precision == "bfloat16")
     split = load_split(config.dataset, "test", job.data)
-    there = Split(split.images.to(device), split.labels.to(device), split.checksum)
+    there = split.to(device)
     layers = topographic_layers(config.model, model.to(device), config.layers, config.loss).values()
     rows = []
     for proportion in job.proportions:
         with pruned(layers, proportion):
-            accuracy, _ = evaluate(model, evaluation_batches(there, DATASETS[config.dataset]), precision)
+            accuracy = evaluate(model, evaluation_batches(there), precision).accuracy
         rows.append(
             {
                 "topography": config.topography,

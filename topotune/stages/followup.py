@@ -151,7 +151,8 @@ def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:
     session.begin(key, job.config, f"trial/{job.trial}", "confirm")
     for epoch in read_csv(job.out / METRICS):
         session.tracker.metrics(key, epoch["epoch"], {name: value for name, value in epoch.items() if name != "epoch"})
-    final = {"test_accuracy": row["test_accuracy"], "best_validation_accuracy": row["validation_accuracy"]}
+    final = {name: row[name] for name in ("test_accuracy", "test_roc_auc")}
+    final |= {"best_validation_accuracy": row["validation_accuracy"]}
     session.tracker.metrics(key, row["epochs"], final)
     for file in checkpoint_files(job.out):
         if file.name == ARRANGEMENT:

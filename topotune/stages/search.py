@@ -99,6 +99,7 @@ class _Logged(Watcher):
 
 _METRICS = (
     "task_loss", "topographic_loss", "validation_accuracy", "validation_loss", "learning_rate", "seconds", "strength",
+    "validation_roc_auc",
 )  # fmt: skip
 
 

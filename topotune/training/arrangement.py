@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from topotune.config import NONE, TrialConfig
-from topotune.data import DatasetEntry
-from topotune.data.batches import derive_seed, normalise
+from topotune.data.batches import derive_seed, evaluation_batches
 from topotune.data.splits import Split
 from topotune.files import write_json
 from topotune.models.topographic import build_model, topographic_layers
@@ -56,15 +55,15 @@ def hold_out(split: Split, seed: int) -> tuple[Split, Split]:
     """Training images to train on, and some held out to judge positions by; which ones depends on ``seed``."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive_seed(seed, "probe")))
     size = min(PROBE, max(len(split) // SHARE, 1))
-    return _part(split, order[size:].sort().values), _part(split, order[:size].sort().values)
+    return split.take(order[size:].sort().values), split.take(order[:size].sort().values)
 
 
 class Arranger:
     """Hands out positions, and remembers what came of it."""
 
-    def __init__(self, config: TrialConfig, topography: Topography, probe: Split, entry: DatasetEntry) -> None:
+    def __init__(self, config: TrialConfig, topography: Topography, probe: Split) -> None:
         self._config, self._topography = config, topography
-        self._images = normalise(probe.images, entry)
+        self._images = torch.cat([batch.images for batch in evaluation_batches(probe)])
         self.rounds: list[dict[str, Any]] = []
 
     def due(self, epoch: int) -> bool:
@@ -98,8 +97,3 @@ class Arranger:
     def save(self, folder: Path) -> None:
         """Write ``arrangement.json``."""
         write_json(folder / ARRANGEMENT, {"topography": self._config.topography, "rounds": self.rounds})
-
-
-def _part(split: Split, index: Tensor) -> Split:
-    index = index.to(split.images.device)
-    return Split(split.images[index], split.labels[index], split.checksum)

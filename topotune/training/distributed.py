@@ -148,3 +148,12 @@ def from_first(make: Callable[[], T]) -> T:
     dist.broadcast_object_list(box)
     value: T = box[0]
     return value
+
+
+def from_every(value: T) -> list[T]:
+    """Every rank's value, in the order of the ranks, on all of them."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from topotune.config import NONE, TrialConfig
-from topotune.data import DATASETS, steps_per_epoch
+from topotune.data import steps_per_epoch
 from topotune.data.batches import derive_seed, evaluation_batches, training_batches
 from topotune.data.splits import Split, load_split
 from topotune.errors import InputError
@@ -65,7 +65,7 @@ class _Run:
     """One trial in one process: what lives from the first epoch to the last."""
 
     def __init__(self, config: TrialConfig, out: Path, data: Path | None) -> None:
-        self.config, self.out, self.entry = config, out, DATASETS[config.dataset]
+        self.config, self.out = config, out
         self.history: list[EpochMetrics] = []
         self.finished = distributed.from_first(lambda: read_result(out))
         if self.finished:
@@ -77,14 +77,14 @@ class _Run:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.precision = Precision(self.device, config.precision == "bfloat16")
-        self.train, self.validation = (_on(self.device, load_split(config.dataset, part, data)) for part in PARTS)
-        self.checksum, probe = self.train.checksum, None
+        self.train, self.validation = (load_split(config.dataset, part, data).to(self.device) for part in PARTS)
+        self.entry, self.checksum, probe = self.train.entry, self.train.checksum, None
         if config.arrangement != "fixed":
             rest, probe = hold_out(self.train, config.seed)
             self.train = rest if config.arrangement == "learned" else self.train
         self.steps = steps_per_epoch(len(self.train), config.batch_size, config.workers)
         if self.steps == 0:
-            raise InputError(f"batch_size {config.batch_size}: {config.dataset!r} has {len(self.train)} images only")
+            raise InputError(f"batch_size {config.batch_size}: {config.dataset!r} has {len(self.train)} samples only")
         torch.manual_seed(derive_seed(config.seed, "weights"))
         layout = torch.channels_last if self.precision.bfloat16 else torch.contiguous_format
         self.model = build_model(config.model, self.entry.shape[0], self.entry.classes)
@@ -106,7 +106,7 @@ class _Run:
         torch.manual_seed(derive_seed(config.seed, "dropout", self.epoch, rank))
         order = derive_seed(config.seed, "order", self.epoch)
         batches = training_batches(
-            self.train, self.entry, config.batch_size, order, augment=config.augment, rank=rank, world_size=ranks
+            self.train, config.batch_size, order, augment=config.augment, rank=rank, world_size=ranks
         )
         if self.arranger and self.arranger.due(self.epoch):
             self.arranger.arrange(self.model, self.precision, self.epoch)
@@ -115,15 +115,17 @@ class _Run:
             self.parallel, batches, self.optimizer, self.pull, self.precision, plan
         )  # fmt: skip
         distributed.average_buffers(self.model)
-        parts = evaluation_batches(self.validation, self.entry, rank=rank, world_size=ranks)
-        accuracy, loss = evaluate(self.model, parts, self.precision)
-        if not math.isfinite(task + topographic + loss):
-            which = f"task loss {task}, topographic loss {topographic}, validation loss {loss}"
+        parts = evaluation_batches(self.validation, rank=rank, world_size=ranks)
+        found = evaluate(self.model, parts, self.precision)
+        if not math.isfinite(task + topographic + found.loss):
+            which = f"task loss {task}, topographic loss {topographic}, validation loss {found.loss}"
             raise TrainingDiverged(f"training diverged: a loss is not finite in epoch {self.epoch + 1} ({which})")
         seconds = time.monotonic() - started
         rate = max(rate for rate, _factor in plan)
-        metrics = EpochMetrics(self.epoch + 1, task, topographic, accuracy, loss, rate, seconds, strength)
-        better = accuracy > max((past.validation_accuracy for past in self.history), default=-1.0)
+        metrics = EpochMetrics(
+            self.epoch + 1, task, topographic, found.accuracy, found.loss, rate, seconds, strength, found.roc_auc
+        )  # fmt: skip
+        better = found.accuracy > max((past.validation_accuracy for past in self.history), default=-1.0)
         self.history.append(metrics)
         if rank == 0:
             self._save(better)
@@ -166,7 +168,7 @@ class _Run:
         if config.topography == NONE:
             return None, None
         topography = topography_of(config, self.model)
-        arranger = Arranger(config, topography, probe, self.entry) if probe is not None else None
+        arranger = Arranger(config, topography, probe) if probe is not None else None
         ratio = GradientRatio(config.weight, config.ratio_every) if config.strength == "ratio" else None
         return (Pull(topography, ratio) if config.topographic else None), arranger
 
@@ -243,10 +245,6 @@ def _optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
     return torch.optim.SGD(model.parameters(), lr=rate, momentum=config.momentum, weight_decay=decay)
-
-
-def _on(device: torch.device, split: Split) -> Split:
-    return Split(split.images.to(device), split.labels.to(device), split.checksum)
 
 
 def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: Report | None = None) -> TrialResult:

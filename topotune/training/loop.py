@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from topotune.data.batches import Batch
 from topotune.losses.strength import GradientRatio
-from topotune.training.distributed import sum_over_ranks
+from topotune.training.distributed import from_every, sum_over_ranks
 from topotune.training.topography import Topography
 
 
@@ -91,16 +91,45 @@ def train_epoch(
     return task_mean, topographic_mean, strength
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Over all samples: accuracy (a fraction), mean cross-entropy, and, of two classes, the area under the ROC curve
+    (None where only one of them occurs)."""
+
+    accuracy: float
+    loss: float
+    roc_auc: float | None = None
+
+
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Iterable[Batch], precision: Precision) -> tuple[float, float]:
-    """Accuracy (a fraction) and mean cross-entropy over all ranks' batches, in evaluation mode."""
+def evaluate(model: nn.Module, batches: Iterable[Batch], precision: Precision) -> Evaluation:
+    """Over all ranks' batches, in evaluation mode; the logits of a clip are the mean of its windows'."""
     model.eval()
     total = torch.zeros(3, dtype=torch.float64, device=precision.device)
+    scores: list[tuple[Tensor, Tensor]] = []
     for batch in batches:
         with precision.autocast():
-            logits = model(precision.images(batch.images))
+            logits = model(precision.images(batch.images)).float()
+        if batch.owner is not None:
+            windows = batch.owner.bincount(minlength=len(batch.labels)).unsqueeze(1)
+            logits = logits.new_zeros(len(windows), logits.shape[1]).index_add_(0, batch.owner, logits) / windows
+        if logits.shape[1] == 2:
+            scores.append((logits[:, 1] - logits[:, 0], batch.labels))
         correct = (logits.argmax(1) == batch.labels).sum()
-        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+        loss = F.cross_entropy(logits, batch.labels, reduction="sum")
         total += torch.stack([correct.double(), loss.double(), correct.new_tensor(len(batch.labels)).double()])
     right, loss_sum, samples = sum_over_ranks(total).tolist()
-    return right / samples, loss_sum / samples
+    return Evaluation(right / samples, loss_sum / samples, _roc_auc(scores))
+
+
+def _roc_auc(scores: list[tuple[Tensor, Tensor]]) -> float | None:
+    own = [torch.cat(values).cpu() for values in zip(*scores, strict=True)]
+    every = [one for one in from_every(own) if one]
+    if not every:
+        return None
+    score, label = (torch.cat(values) for values in zip(*every, strict=True))
+    if len(set(label.tolist())) < 2 or not score.isfinite().all():
+        return None
+    from sklearn.metrics import roc_auc_score  # half a second that other data sets need not wait for
+
+    return float(roc_auc_score(label.numpy(), score.numpy()))

@@ -13,7 +13,7 @@ from topotune.training import RESULT, STATE
 class EpochMetrics:
     """One epoch. Accuracies are fractions, losses means over samples; ``topographic_loss`` is unweighted.
 
-    strength: the mean λ.
+    strength: the mean λ. validation_roc_auc: of two classes; None for more, or where only one occurs.
     """
 
     epoch: int
@@ -24,6 +24,7 @@ class EpochMetrics:
     learning_rate: float
     seconds: float
     strength: float = 0.0
+    validation_roc_auc: float | None = None
 
 
 @dataclass(frozen=True)

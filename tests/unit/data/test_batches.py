@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from topotune.data import DATASETS, steps_per_epoch
+from topotune.data import DATASETS, DatasetEntry, steps_per_epoch
 from topotune.data.batches import derive_seed, evaluation_batches, normalise, training_batches
 from topotune.data.splits import Split
 
@@ -17,16 +17,16 @@ from topotune.data.splits import Split
 PLAIN = replace(DATASETS["digits"], mean=(0.0,), std=(1 / 255,), padding=0, flip=False)
 
 
-def _numbered(count: int, *, height: int = 2, width: int = 3, channels: int = 1) -> Split:
+def _numbered(count: int, *, height: int = 2, width: int = 3, channels: int = 1, entry: DatasetEntry = PLAIN) -> Split:
     """Images whose every pixel is drawn, and labels that number them."""
     generator = torch.Generator().manual_seed(count)
     images = torch.randint(1, 256, (count, channels, height, width), generator=generator, dtype=torch.uint8)
-    return Split(images, torch.arange(count), "checksum")
+    return Split(images, torch.arange(count), "checksum", entry)
 
 
 def _numbers(split: Split, size: int, seed: int, **options: int) -> list[list[int]]:
     return [
-        batch.labels.tolist() for batch in training_batches(split, PLAIN, size, seed, augment=False, **options)
+        batch.labels.tolist() for batch in training_batches(split, size, seed, augment=False, **options)
     ]  # fmt: skip
 
 
@@ -69,11 +69,10 @@ def test_order_depends_on_the_seed_alone() -> None:
 @given(st.integers(12, 60), st.integers(6, 20), st.integers(2, 3), st.integers(0, 5))
 def test_ranks_share_one_ranks_batches(count: int, size: int, ranks: int, seed: int) -> None:
     """Together they see the very same pixels, crops and flips included, wherever all have the same steps."""
-    entry, split = replace(PLAIN, padding=2, flip=True), _numbered(count)
-    alone = list(training_batches(split, entry, size, seed, augment=True))
+    split = _numbered(count, entry=replace(PLAIN, padding=2, flip=True))
+    alone = list(training_batches(split, size, seed, augment=True))
     shards = [
-        list(training_batches(split, entry, size, seed, augment=True, rank=rank, world_size=ranks))
-        for rank in range(ranks)
+        list(training_batches(split, size, seed, augment=True, rank=rank, world_size=ranks)) for rank in range(ranks)
     ]
     steps = steps_per_epoch(count, size, ranks)
     assert {len(shard) for shard in shards} == {steps}
@@ -107,11 +106,11 @@ def _cut(image: Tensor, padding: int, row: int, column: int, mirror: bool) -> Te
 def test_crops_and_flips_against_a_loop(padding: int, flip: bool) -> None:
     """The draws are those of one generator, in the order: permutation, shifts, mirrors."""
     entry = replace(PLAIN, padding=padding, flip=flip, mean=(0.0, 0.0), std=(1 / 255, 1 / 255))
-    split, size, seed = _numbered(23, height=4, width=5, channels=2), 8, 11
+    split, size, seed = _numbered(23, height=4, width=5, channels=2, entry=entry), 8, 11
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(23, generator=generator)
     flipped = 0
-    for step, batch in enumerate(training_batches(split, entry, size, seed, augment=True)):
+    for step, batch in enumerate(training_batches(split, size, seed, augment=True)):
         index = order[step * size : (step + 1) * size]
         shift = torch.randint(2 * padding + 1, (2, len(index)), generator=generator)
         mirror = torch.rand(len(index), generator=generator) < 0.5
@@ -126,10 +125,10 @@ def test_crops_and_flips_against_a_loop(padding: int, flip: bool) -> None:
 
 def test_crops_reach_every_place_and_half_are_mirrored() -> None:
     image = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)
-    split = Split(image.expand(4000, 1, 3, 3), torch.zeros(4000, dtype=torch.long), "")
     entry = replace(PLAIN, padding=1, flip=True)
+    split = Split(image.expand(4000, 1, 3, 3), torch.zeros(4000, dtype=torch.long), "", entry)
     seen: Counter[tuple[float, ...]] = Counter()
-    for batch in training_batches(split, entry, 500, 0, augment=True):
+    for batch in training_batches(split, 500, 0, augment=True):
         seen.update(tuple(one.flatten().round().tolist()) for one in batch.images)
     # 3 x 3 places times two: each about 4000 / 18 = 222 times (standard deviation 15)
     assert len(seen) == 18
@@ -137,9 +136,9 @@ def test_crops_reach_every_place_and_half_are_mirrored() -> None:
 
 
 def test_without_augmentation_the_order_stays_and_the_pixels_are_the_images() -> None:
-    split, entry = _numbered(20), replace(PLAIN, padding=2, flip=True)
+    split = _numbered(20, entry=replace(PLAIN, padding=2, flip=True))
     for plain, cropped in zip(
-        training_batches(split, entry, 8, 3, augment=False), training_batches(split, entry, 8, 3, augment=True),
+        training_batches(split, 8, 3, augment=False), training_batches(split, 8, 3, augment=True),
         strict=True,
     ):  # fmt: skip
         assert torch.equal(plain.labels, cropped.labels)
@@ -152,7 +151,7 @@ def test_without_augmentation_the_order_stays_and_the_pixels_are_the_images() ->
 def test_evaluation_has_every_sample_once_over_the_ranks(count: int, size: int, ranks: int) -> None:
     split = _numbered(count)
     parts = [
-        [number for batch in evaluation_batches(split, PLAIN, size, rank, ranks) for number in batch.labels.tolist()]
+        [number for batch in evaluation_batches(split, size, rank, ranks) for number in batch.labels.tolist()]
         for rank in range(ranks)
     ]
     assert sorted(number for part in parts for number in part) == list(range(count))

@@ -13,7 +13,7 @@ from torch.nn.utils.prune import ln_structured
 from topotune.config import TrialConfig
 from topotune.data.splits import load_split
 from topotune.errors import InputError
-from topotune.followup.confirm import test_accuracy as accuracy_on  # not a test
+from topotune.followup.confirm import evaluate_checkpoint
 from topotune.followup.pruning import PruneJob, prune_one, pruned, weakest_channels
 from topotune.training.fit import fit
 
@@ -114,7 +114,7 @@ def test_a_curve_begins_at_the_test_accuracy_and_ends_at_chance(quick: Quick, tm
     rows = prune_one(PruneJob(tmp_path, None, (0.0, 0.5, 1.0)))
     assert [row["proportion"] for row in rows] == [0.0, 0.5, 1.0]
     split = load_split("digits", "test")
-    assert rows[0]["accuracy"] == accuracy_on(tmp_path, split) > 0.85
+    assert rows[0]["accuracy"] == evaluate_checkpoint(tmp_path, split).accuracy > 0.85
     # nothing of the image is left: the same class for all
     assert rows[2]["accuracy"] in [(split.labels == digit).double().mean().item() for digit in range(10)]
     assert rows[2]["accuracy"] < rows[1]["accuracy"] < rows[0]["accuracy"]

@@ -28,7 +28,7 @@ DIGITS = DATASETS["digits"]
 def _numbered(size: int) -> Split:
     """A split whose images and labels are their own numbers."""
     index = torch.arange(size)
-    return Split(index.view(-1, 1, 1, 1), index, "checksum")
+    return Split(index.view(-1, 1, 1, 1), index, "checksum", DIGITS)
 
 
 @pytest.mark.parametrize(("size", "held"), [(2, 1), (19, 1), (40, 2), (1077, 53), (5120, 256), (45000, 256)])
@@ -84,7 +84,7 @@ def _arranger(config: TrialConfig) -> tuple[nn.Module, Arranger, Split, Any]:
     model = build_model(config.model, 1, 10)
     _rest, probe = hold_out(load_split("digits", "train"), config.seed)
     topography = topography_of(config, model)
-    return model, Arranger(config, topography, probe, DIGITS), probe, topography
+    return model, Arranger(config, topography, probe), probe, topography
 
 
 def test_when_channels_swap(quick: Quick) -> None:

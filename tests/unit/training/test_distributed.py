@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from topotune.config import TrialConfig
-from topotune.data import DATASETS
 from topotune.data.batches import Batch, evaluation_batches
 from topotune.data.splits import load_split
 from topotune.errors import InputError, StageError
@@ -164,7 +163,7 @@ def _arrangements(config: TrialConfig, rank: int) -> list[dict[str, Any]]:
     model = build_model(config.model, 1, 10)
     config = config.replace(topography="grid2d-learned")
     _rest, probe = hold_out(load_split("digits", "train"), config.seed)
-    arranger = Arranger(config, topography_of(config, model), probe, DATASETS["digits"])
+    arranger = Arranger(config, topography_of(config, model), probe)
     for epoch in range(2):
         arranger.arrange(model, CPU, epoch)
         with torch.no_grad():
@@ -174,7 +173,7 @@ def _arrangements(config: TrialConfig, rank: int) -> list[dict[str, Any]]:
 
 
 def _evaluated(rank: int, checkpoint: Path) -> tuple[float, float]:
-    batches = evaluation_batches(load_split("digits", "test"), DATASETS["digits"], 50, rank, 2)
+    batches = evaluation_batches(load_split("digits", "test"), 50, rank, 2)
     return evaluate(load_checkpoint(checkpoint), batches, CPU)
 
 
@@ -333,10 +332,10 @@ def test_both_ranks_tell_the_same_story(gang: Any) -> None:
         assert losses_[0] == losses_[1]
         assert first[run].validation_accuracy == second[run].validation_accuracy
     assert first["evaluated"] == second["evaluated"]
-    parts = evaluation_batches(load_split("digits", "test"), DATASETS["digits"])
-    accuracy, loss = evaluate(load_checkpoint(out / "whole"), parts, CPU)
-    assert first["evaluated"][0] == accuracy
-    assert first["evaluated"][1] == pytest.approx(loss, rel=1e-6)
+    parts = evaluation_batches(load_split("digits", "test"))
+    found = evaluate(load_checkpoint(out / "whole"), parts, CPU)
+    assert first["evaluated"].accuracy == found.accuracy
+    assert first["evaluated"].loss == pytest.approx(found.loss, rel=1e-6)
 
 
 @pytest.mark.slow
@@ -358,10 +357,10 @@ def test_train_starts_the_ranks_itself(importable: None, quick: Quick, tmp_path:
     with pytest.raises(Stop, match="after epoch 1"):
         train(quick(workers=2), tmp_path, report=_stop_after_one)
     (epoch,) = read_csv(tmp_path / "metrics.csv")
-    parts = evaluation_batches(load_split("digits", "validation"), DATASETS["digits"])
-    accuracy, loss = evaluate(load_checkpoint(tmp_path), parts, CPU)
-    assert accuracy == epoch["validation_accuracy"] > 0.2
-    assert loss == pytest.approx(epoch["validation_loss"], rel=1e-6)
+    parts = evaluation_batches(load_split("digits", "validation"))
+    found = evaluate(load_checkpoint(tmp_path), parts, CPU)
+    assert found.accuracy == epoch["validation_accuracy"] > 0.2
+    assert found.loss == pytest.approx(epoch["validation_loss"], rel=1e-6)
     assert not (tmp_path / "result.json").exists()
 
 

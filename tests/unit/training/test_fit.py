@@ -24,6 +24,7 @@ from topotune.losses.strength import weight_factor
 from topotune.topography import arrangement_of
 from topotune.training.arrangement import hold_out, topography_of
 from topotune.training.fit import fit, pick_device, train
+from topotune.training.loop import Evaluation
 from topotune.training.records import EpochMetrics, TrainingDiverged, TrialResult, read_result
 from topotune.training.schedule import warmup_cosine
 
@@ -257,7 +258,7 @@ def test_a_validation_loss_that_is_not_finite_is_divergence_too(
     config = quick(epochs=2)
     with pytest.raises(Stop):
         fit(config, tmp_path, report=_stop_at(1))
-    monkeypatch.setattr("topotune.training.fit.evaluate", lambda *_arguments: (0.99, loss))
+    monkeypatch.setattr("topotune.training.fit.evaluate", lambda *_arguments: Evaluation(0.99, loss))
     with pytest.raises(TrainingDiverged, match=rf"in epoch 2 \(task loss \d.*, validation loss {loss}\)"):
         fit(config, tmp_path)
     # nothing of the second epoch is kept

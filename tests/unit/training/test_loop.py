@@ -157,10 +157,10 @@ def test_evaluation_by_hand() -> None:
     model = nn.Flatten()
     right = torch.eye(3).view(3, 3, 1, 1)
     batches = [Batch(right, torch.tensor([0, 1, 2]), 1.0), Batch(right[:1], torch.tensor([1]), 1.0)]
-    accuracy, loss = evaluate(model, batches, CPU)
-    assert accuracy == 0.75
+    found = evaluate(model, batches, CPU)
+    assert found.accuracy == 0.75
     base = torch.tensor(1 + 2 * torch.e**-1).log().item()
-    assert loss == pytest.approx((3 * base + base + 1) / 4, rel=1e-6)
+    assert found.loss == pytest.approx((3 * base + base + 1) / 4, rel=1e-6)
     assert not model.training
 
 
