@@ -2,7 +2,9 @@
 
 import argparse
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ Command = Callable[[argparse.Namespace], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it worked, 2 when the input was wrong, 1 when the machine failed, 130 after Ctrl-C."""
+    """Run one command; 0 when it worked, 2 when the input was wrong, 1 when the machine failed, 130 after Ctrl-C, 143
+    after SIGTERM, which schedulers and clouds send before they take a machine away."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words)
+    terminated = _terminate_like_ctrl_c()
     try:
         options.run(options)
     except InputError as error:
@@ -25,18 +29,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 1)
     except OSError as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C left a library in the middle of something
-            return _stopped(words, options)
+            return _stopped(words, options, terminated)
         # a full disk, a folder that may not be written
         return _fail(f"{error}; nothing that was finished is lost, and the same command goes on", 1)
     except KeyboardInterrupt:
-        return _stopped(words, options)
+        return _stopped(words, options, terminated)
     return 0
 
 
-def _stopped(words: Sequence[str], options: argparse.Namespace) -> int:
+def _terminate_like_ctrl_c() -> list[int]:
+    """From now on SIGTERM raises KeyboardInterrupt; what comes in is noted in the list."""
+    terminated: list[int] = []
+
+    def terminate(number: int, _frame: object) -> None:
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+    return terminated
+
+
+def _stopped(words: Sequence[str], options: argparse.Namespace, terminated: Sequence[int]) -> int:
     again = _resume(words, options)
     print(f"\nstopped; nothing that was finished is lost. Go on with:\n  {again}", file=sys.stderr)
-    return 130
+    return 128 + terminated[0] if terminated else 130
 
 
 def _fail(text: str, code: int) -> int:
@@ -62,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stages(parsers)
     _add_reading(parsers)
+    _add_data(parsers)
     train = _command(
         parsers, "train", commands.train, "train one network; torch is all it needs",
         "topotune train --set dataset=digits --set topography=grid2d --set weight=0.1 --set epochs=5 --out runs/a",
@@ -101,6 +119,7 @@ def _add_reading(parsers: Any) -> None:
         "topotune plan search_spaces/mnist.toml",
     )  # fmt: skip
     plan.add_argument("target", metavar="SPACE", type=Path, help="a study file (TOML)")
+    plan.add_argument("--data", type=Path, help="folder of your own data (default: TOPOTUNE_DATA)")
     _set_option(plan, "as of run")
     plan.add_argument("--json", action="store_true", help="for programs")
     studies = _command(parsers, "studies", commands.studies, "list the studies", "topotune studies --studies ./studies")
@@ -117,6 +136,22 @@ def _add_reading(parsers: Any) -> None:
     ui.add_argument("--mlflow", help="the store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
     ui.add_argument("--host", default="127.0.0.1", help="where it listens (default: loopback)")
     ui.add_argument("--port", type=int, default=5000, help="default 5000")
+
+
+def _add_data(parsers: Any) -> None:
+    group = _command(
+        parsers, "data", commands.check_data, "look at data sets, or fetch them",
+        "topotune data check mnist --data DATA",
+    )  # fmt: skip
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, run, number, words in (
+        ("check", commands.check_data, "*", "what is there, whether it is whole, how many samples each part has"),
+        ("fetch", commands.fetch_data, "+", "download what is missing, then check"),
+    ):
+        action = _command(actions, name, run, words, f"topotune data {name} mnist cifar10 --data DATA")
+        action.add_argument("names", metavar="NAME", nargs=number, help="digits, mnist, … or your own: NAME.npz, NAME/")
+        action.add_argument("--data", type=Path, help="folder of the data sets (default: TOPOTUNE_DATA)")
+        action.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_positions(parsers: Any) -> None:

@@ -14,13 +14,15 @@ MOST = 65536  # channels that are drawn or printed
 
 
 def train(options: argparse.Namespace) -> None:
-    from topotune.config import TrialConfig
+    from topotune.config import TrialConfig, check_size
+    from topotune.data import dataset_entry, is_own
     from topotune.search.study_file import parse_override
 
-    config = TrialConfig.from_dict(dict(map(parse_override, options.set)), where="--set")
+    config, data = TrialConfig.from_dict(dict(map(parse_override, options.set)), where="--set"), _data(options)
+    if is_own(config.dataset):
+        check_size(config.model, config.dataset, dataset_entry(config.dataset, data))
     from topotune.training.fit import train as train_one  # torch: seconds that a wrong setting need not wait for
 
-    data = _data(options)
     if options.download:
         from topotune.data.splits import load_split
 
@@ -118,12 +120,45 @@ def positions(options: argparse.Namespace) -> None:
 
 
 def plan(options: argparse.Namespace) -> None:
-    from topotune.search.study_file import load_study, parse_override
+    from topotune.search.study_file import check_own_data, load_study, parse_override
     from topotune.show import plan as plan_of
     from topotune.show import plan_text
 
-    found = plan_of(load_study(options.target, dict(map(parse_override, options.set))))
+    file, data = load_study(options.target, dict(map(parse_override, options.set))), _data(options)
+    check_own_data(file, data)
+    found = plan_of(file, data)
     print(json.dumps(found, indent=2) if options.json else plan_text(found))
+
+
+def check_data(options: argparse.Namespace) -> None:
+    """What is there of data sets; without names, of all that are known."""
+    from topotune.data import DATASETS
+
+    _tell_of_data(options, options.names or list(DATASETS))
+
+
+def fetch_data(options: argparse.Namespace) -> None:
+    from topotune.data.check import fetch
+
+    for name in options.names:
+        fetch(name, _data(options))
+    _tell_of_data(options, options.names)
+
+
+def _tell_of_data(options: argparse.Namespace, names: list[str]) -> None:
+    """Print what is there.
+
+    Raises:
+        InputError: something is damaged, or named and absent.
+    """
+    from topotune.data.check import ABSENT, DAMAGED, check
+    from topotune.show import data_text
+
+    found = [check(name, _data(options)) for name in names]
+    print(json.dumps(found, indent=2) if options.json else data_text(found), flush=True)
+    bad = (DAMAGED, ABSENT) if options.names else (DAMAGED,)
+    if wrong := [f"{one['dataset']} is {one['state']}: {one['problem']}" for one in found if one["state"] in bad]:
+        raise InputError("; ".join(wrong))
 
 
 def studies(options: argparse.Namespace) -> None:

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
-from topotune.data import DATASETS
+from topotune.data import DATASET_NAMES, DATASETS, DatasetEntry
 from topotune.errors import InputError, unknown
 from topotune.losses import LAYER_REDUCTIONS, LOSSES, STRENGTHS, WEIGHT_SCHEDULES, check_organisation
 from topotune.models import MODELS
+from topotune.recipes import settings_of
 from topotune.topography import DISTANCES, GRID_DIVISORS, POSITIONS, TOPOGRAPHIES, arrangement_of
 
 SCHEDULES = ("step", "epoch", "constant")
+RECIPE = "recipe"  # no setting, but the name of several
 NONE = "none"  # no topography: the control
 
 
@@ -42,7 +44,7 @@ class TrialConfig:
         InputError: a value has the wrong type, is out of range or names nothing known.
     """
 
-    dataset: str = _setting("digits", "which data", choices=DATASETS)
+    dataset: str = _setting("digits", "which data; NAME.npz or NAME/ are your own", choices=DATASET_NAMES)
     model: str = _setting("small_cnn", "which network", choices=MODELS)
     topography: str = _setting(NONE, "where channels sit; none is the control", choices=(NONE, *TOPOGRAPHIES))
     loss: str = _setting("channel", "the topographic loss", choices=LOSSES)
@@ -68,22 +70,23 @@ class TrialConfig:
     augment: bool = _setting(True, "the data set's random crops and flips")
     precision: str = _setting("float32", "of the forward pass", choices=("float32", "bfloat16"))
     seed: int = _setting(0, "of the initial weights, the order of the data, augmentation and dropout", low=0)
-    workers: int = _setting(1, "ranks that train together (batch normalisation is per rank)", low=1)
+    accumulate: int = _setting(1, "micro-batches a step: less memory; batch normalisation sees each alone", low=1)
+    workers: int = _setting(1, "ranks that train together", low=1)
+    sync_batchnorm: bool = _setting(False, "batch normalisation over all ranks' samples, not each rank's own")
     device: str = _setting("auto", "auto: a GPU where there is one", choices=("auto", "cpu", "cuda"), identity=False)
     threads: int = _setting(0, "CPU threads a rank; 0 leaves it to torch", low=0, high=1024, identity=False)
 
     def __post_init__(self) -> None:
         for one in fields(self):
             object.__setattr__(self, one.name, check_setting(one.name, getattr(self, one.name)))
-        if self.batch_size < 2 * self.workers:
-            raise InputError(f"batch_size {self.batch_size} leaves {self.workers} workers fewer than 2 samples each")
+        if self.batch_size < 2 * self.workers * self.accumulate:
+            parts = f"{self.workers} workers" + f" with {self.accumulate} micro-batches each" * (self.accumulate > 1)
+            raise InputError(f"batch_size {self.batch_size} leaves {parts} fewer than 2 samples each")
+        if self.accumulate > 1 and self.strength == "ratio":
+            raise InputError("accumulate: strength 'ratio' measures the gradients of whole batches; it must be 1")
         self._check_topography()
-        size, least = min(DATASETS[self.dataset].shape[1:]), MODELS[self.model].least
-        if size < least:
-            raise InputError(
-                f"model {self.model!r} needs images of at least {least}x{least} pixels, but dataset {self.dataset!r} "
-                f"has {size}x{size}"
-            )
+        if self.dataset in DATASETS:  # a user's own are not looked at before they are read
+            check_size(self.model, self.dataset, DATASETS[self.dataset])
 
     def _check_topography(self) -> None:
         _organisation, arrangement = arrangement_of(self.topography)
@@ -141,10 +144,30 @@ class TrialConfig:
     def from_dict(cls, values: Mapping[str, Any], where: str = "") -> "TrialConfig":
         """A config from settings by name; ``where`` (a file, a section) heads the text of an error.
 
+        ``recipe``, a key of RECIPES, may stand among them and gives those that are left out.
+
         Raises:
             InputError: an unknown key or a bad value.
         """
+        values = dict(values)
+        if RECIPE in values:
+            recipe, dataset = values.pop(RECIPE), values.get("dataset", SETTINGS["dataset"].default)
+            values |= settings_of(recipe, dataset, values, where)
         return cls(**{name: check_setting(name, value, where) for name, value in values.items()})
+
+
+def check_size(model: str, dataset: str, entry: DatasetEntry) -> None:
+    """Whether a data set's images are large enough for a network.
+
+    Raises:
+        InputError: they are not.
+    """
+    (height, width), least = entry.shape[1:], MODELS[model].least
+    if min(height, width) < least:
+        raise InputError(
+            f"model {model!r} needs images of at least {least}x{least} pixels, but dataset {dataset!r} "
+            f"has {height}x{width}"
+        )
 
 
 # what means nothing without a topography

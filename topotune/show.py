@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from topotune.config import NONE, unused_settings
-from topotune.data import DATASETS, steps_per_epoch
+from topotune.data import dataset_entry, steps_per_epoch
 from topotune.files import read_csv, read_table
 from topotune.folder import StudyFolder, list_studies
 from topotune.report import tables, wording
@@ -16,15 +16,17 @@ from topotune.search.space import DECIDING, Choices, StudyFile
 GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
 
 
-def plan(file: StudyFile) -> dict[str, Any]:
+def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
     """What a study would do, in numbers; nothing is trained.
 
     The full grid takes every choice, and 12 values of every range, of the settings that a topography has.
+    ``data`` is the folder of a user's own data, which are counted; other data sets need not be there.
     """
     grid = _grid(file)
     trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
     smallest = int(file.ends("batch_size")[0])  # the most steps
-    steps = max(steps_per_epoch(DATASETS[name].train, smallest, workers) for name in file.choices("dataset"))
+    samples = [dataset_entry(name, data).train for name in file.choices("dataset")]
+    steps = max(steps_per_epoch(count, smallest, workers) for count in samples)
     # a topography that no trial was about cannot be confirmed
     confirmed = min(len(file.topographies), trials) * file.option("confirm", "seeds")
     return {
@@ -110,6 +112,11 @@ def studies_text(root: Path) -> str:
     return "\n".join(columns([tuple(found[0]), *(tuple(str(value) for value in one.values()) for one in found)]))
 
 
+def data_text(found: Sequence[dict[str, Any]]) -> str:
+    """What there is of data sets, for a reader."""
+    return "\n".join(line for one in found for line in _data_lines(one))
+
+
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of text in columns of equal width."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
@@ -128,6 +135,30 @@ def _one(folder: StudyFolder) -> dict[str, Any]:
         "confirmed": len(read_csv(folder.confirm_table)),
         "report": "yes" if folder.report.exists() else "no",
     }
+
+
+def _data_lines(one: dict[str, Any]) -> list[str]:
+    lines = [f"{one['dataset']}: {one['state']}"]
+    if one["problem"]:
+        lines.append(f"  problem:   {one['problem']}")
+        if one["source"]:
+            lines.append(f"  source:    {one['source']}")
+    if one.get("folder"):
+        lines.append(f"  files:     {one['files']:,} in {one['folder']}, {one['bytes']:,} bytes")
+    if one.get("checksums"):
+        lines.append(f"  checksums: {one['checksums']}")
+    if "samples" not in one:
+        return lines
+    per_class, size = one["train_per_class"], "x".join(map(str, one["shape"]))
+    parts = [f"{part} {count:,} of {one['official'][part]:,}" for part, count in one["samples"].items()]
+    notes = [f"{count:,} {why} ({part})" for part, own in one["notes"].items() for why, count in own.items()]
+    return [
+        *lines,
+        f"  samples:   {', '.join(parts)}; {size} each",
+        f"  classes:   {len(per_class)}, with {min(per_class):,} to {max(per_class):,} training samples each",
+        *(f"  note:      {note}" for note in notes),
+        *(f"  prepared:  {path}" for path in one["prepared"].values()),
+    ]
 
 
 def _grid(file: StudyFile) -> int:

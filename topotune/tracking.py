@@ -74,8 +74,7 @@ class Tracker:
 
     def metrics(self, key: str, step: int, values: Mapping[str, float | None], at: float | None = None) -> None:
         """Metrics of one step, without those that are None; ``at`` is a Unix time, now if it is left out."""
-        there = {name: value for name, value in values.items() if value is not None}
-        self._append("metrics", key, at, step=step, values=there)
+        self._append("metrics", key, at, step=step, values={one: two for one, two in values.items() if two is not None})
 
     def artifact(self, key: str, path: Path, to: str = "") -> None:
         """A file, into the run's folder ``to``; it is read when it is sent."""

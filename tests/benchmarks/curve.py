@@ -22,7 +22,8 @@ from topotune.data.splits import load_split
 from topotune.files import write_json
 from topotune.models.topographic import build_model
 from topotune.training.arrangement import topography_of
-from topotune.training.loop import Precision, losses
+from topotune.training.device import Precision
+from topotune.training.loop import losses
 from topotune.training.memory import keep_freed_memory
 from topotune.training.schedule import warmup_cosine
 

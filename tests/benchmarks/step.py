@@ -23,7 +23,8 @@ from topotune.files import write_json
 from topotune.losses import LOSSES, LossEntry
 from topotune.models.topographic import build_model
 from topotune.training.arrangement import topography_of
-from topotune.training.loop import Precision, losses
+from topotune.training.device import Precision
+from topotune.training.loop import losses
 from topotune.training.memory import keep_freed_memory
 
 DIRECT = "direct"

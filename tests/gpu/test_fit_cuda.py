@@ -17,8 +17,9 @@ from topotune.load import load_checkpoint
 from topotune.losses.channel import channel_loss
 from topotune.topography.positions import positions
 from topotune.topography.targets import target_similarity
-from topotune.training.fit import fit, pick_device
-from topotune.training.loop import Precision, evaluate
+from topotune.training.device import Precision, pick_device
+from topotune.training.fit import fit
+from topotune.training.loop import evaluate
 from topotune.training.records import EpochMetrics
 
 pytestmark = [

@@ -31,7 +31,8 @@ from tests.integration.support import (
 )
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import load_split
-from topotune.training.loop import Precision, evaluate
+from topotune.training.device import Precision
+from topotune.training.loop import evaluate
 
 pytestmark = pytest.mark.slow
 

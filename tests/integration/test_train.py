@@ -31,7 +31,7 @@ def without_seconds(folder: Path) -> list[dict[str, str]]:
 
 def test_it_leaves_what_checkpoint_py_says(unbroken: Path) -> None:
     assert set(snapshot(unbroken)) == {
-        "config.json", "model.safetensors", "last/state.pt", "metrics.csv", "result.json",
+        "config.json", "model.safetensors", "last/state.pt", "last/previous.pt", "metrics.csv", "result.json",
     }  # fmt: skip
     result, history = json.loads((unbroken / "result.json").read_text()), rows(unbroken / "metrics.csv")
     assert [row["epoch"] for row in history] == [str(epoch) for epoch in range(1, EPOCHS + 1)]

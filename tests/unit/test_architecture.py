@@ -24,13 +24,13 @@ LAYERS = (
     {"load", "folder"},
     {"tracking", "progress", "provenance", "training"},
     {"config"},
-    {"losses", "models", "data"},
+    {"losses", "models", "data", "recipes"},
     {"topography"},
     {"files"},
     {"errors"},
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
-UNDER_TRAINING = {"training", "config", "data", "losses", "models", "topography", "files", "errors"}
+UNDER_TRAINING = {"training", "config", "recipes", "data", "losses", "models", "topography", "files", "errors"}
 HEAVY = ("ray", "optuna", "mlflow", "matplotlib", "jinja2", "rich")
 
 OWNERS = {

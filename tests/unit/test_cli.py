@@ -10,7 +10,9 @@ from topotune.cli import main
 from topotune.commands import _check_free
 from topotune.errors import InputError
 
-COMMANDS = ("run", "search", "confirm", "prune", "report", "plan", "studies", "show", "positions", "ui", "train")
+COMMANDS = (
+    "run", "search", "confirm", "prune", "report", "plan", "studies", "show", "positions", "ui", "data", "train",
+)  # fmt: skip
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +78,16 @@ def test_plan_and_studies_for_programs(tmp_path: Path, capsys: pytest.CaptureFix
     assert (plan["study"], plan["trials"], plan["search_epochs_at_most"]) == ("a", 3, 12)
     assert main(["studies", "--studies", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_data_sets_for_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "digits"]) == 0
+    assert capsys.readouterr().out.startswith("digits: whole\n  samples:   train 1,077 of 1,077")
+    assert main(["data", "fetch", "digits", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["dataset"], found["state"]) == ("digits", "whole")
+    assert "unknown dataset 'digit'" in _error(capsys, "data", "check", "digit")
+    assert "unknown dataset 'digit'" in _error(capsys, "data", "fetch", "digit")
 
 
 def test_train_prints_each_epoch_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,9 +178,9 @@ def dataset_entry(name: str, root: Root) -> DatasetEntry:
         raise unknown("dataset", name, DATASET_NAMES)
     if name in DATASETS:
         return DATASETS[name]
-    from topotune.data import own  # numpy, which a check of settings need not wait for
+    from topotune.data.own import describe  # numpy, which a check of settings need not wait for
 
-    return own.describe(name, root)
+    return describe(name, root)
 
 
 def steps_per_epoch(samples: int, batch_size: int, world_size: int = 1) -> int:

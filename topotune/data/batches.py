@@ -30,6 +30,14 @@ class Batch:
     share: float = 1.0
     owner: Tensor | None = None
 
+    def parts(self, count: int) -> "list[Batch]":
+        """The samples in ``count`` parts of nearly equal size, but of two samples at least, one after the other."""
+        count = max(min(count, len(self.labels) // 2), 1)
+        if count == 1:
+            return [self]
+        halves = zip(self.images.tensor_split(count), self.labels.tensor_split(count), strict=True)
+        return [Batch(images, labels, self.share * len(labels) / len(self.labels)) for images, labels in halves]
+
 
 def derive_seed(seed: int, *parts: object) -> int:
     """A seed for one purpose of one run, from the run's seed and what tells the purposes apart."""

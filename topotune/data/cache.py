@@ -84,7 +84,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _make(folder: Path, prepare: Prepare) -> None:
-    shutil.rmtree(folder, ignore_errors=True)  # what a deleted file or a full disk left
+    # what was begun, and never finished, by a process that is no more: this one has the lock
+    for left in (folder, *(path for path in folder.parent.glob(f".{folder.name}.*") if path.is_dir())):
+        shutil.rmtree(left, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         said = prepare(fresh)

@@ -65,7 +65,7 @@ class _Official(ABC):
     def fetch(self, root: Path | None) -> None:
         """By torchvision, if a file is missing."""
         if not all(path.is_file() for part in ("train", "test") for path in self.files(root, part)):
-            _by_torchvision(self.name, root)
+            _by_torchvision(self.name, data_folder(self.name, root), self.folder)
 
     @staticmethod
     @abstractmethod
@@ -73,7 +73,7 @@ class _Official(ABC):
         """Images (N, C, H, W) uint8 and labels (N,) int64 from the files' contents."""
 
 
-def _by_torchvision(name: str, root: Path | None) -> None:
+def _by_torchvision(name: str, root: Path, folder: str) -> None:
     from torchvision import datasets
 
     try:
@@ -82,7 +82,7 @@ def _by_torchvision(name: str, root: Path | None) -> None:
     except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error, http.client.HTTPException) as error:
         raise InputError(
             f"dataset {name!r} cannot be fetched ({' '.join(str(error).split())}); where there is no network, put the "
-            f"files of {DATASETS[name].source} into {root}"
+            f"files of {DATASETS[name].source}, unpacked, into {root / folder}"
         ) from None
 
 

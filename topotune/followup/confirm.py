@@ -13,8 +13,8 @@ from topotune.data.splits import Split, load_split
 from topotune.files import Row
 from topotune.folder import StudyFolder
 from topotune.training.checkpoint import load_config, load_model
-from topotune.training.fit import pick_device
-from topotune.training.loop import Evaluation, Precision, evaluate
+from topotune.training.device import Precision, pick_device
+from topotune.training.loop import Evaluation, evaluate
 from topotune.training.records import TrialResult
 
 Train = Callable[[TrialConfig, Path, Path | None], TrialResult]

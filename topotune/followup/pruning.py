@@ -14,8 +14,8 @@ from topotune.errors import InputError
 from topotune.files import Row
 from topotune.models.topographic import topographic_layers
 from topotune.training.checkpoint import load_config, load_model
-from topotune.training.fit import pick_device
-from topotune.training.loop import Precision, evaluate
+from topotune.training.device import Precision, pick_device
+from topotune.training.loop import evaluate
 
 
 @dataclass(frozen=True)

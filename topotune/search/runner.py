@@ -3,7 +3,9 @@
 import logging
 import os
 import shutil
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -81,6 +83,7 @@ def cluster(address: str | None) -> Iterator[None]:
     else:
         _knock(where)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial that fails is told of in one line
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(where, include_dashboard=False if own else None, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -88,6 +91,8 @@ def cluster(address: str | None) -> Iterator[None]:
         raise InputError(
             f"no Ray cluster at {where!r}: {reason}; where tokens are asked for, put the head's into RAY_AUTH_TOKEN"
         ) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would abort this process
     try:
         yield
     finally:

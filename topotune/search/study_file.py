@@ -10,9 +10,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from topotune.config import NONE, SETTINGS, check_setting, unused_settings
-from topotune.data import DATASETS
+from topotune.config import NONE, RECIPE, SETTINGS, check_setting, check_size, unused_settings
+from topotune.data import DATASETS, dataset_entry
 from topotune.errors import InputError, unknown
+from topotune.recipes import settings_of
 from topotune.search.space import TRIAL_SECTIONS, Choices, Dimension, Range, StudyFile, ends_of
 
 SAMPLERS = ("tpe", "random")
@@ -119,7 +120,7 @@ def _override(content: dict[str, Any], name: str, value: Any) -> None:
     section, dot, key = name.partition(".")
     if not dot:
         section, key = next((one for one in TRIAL_SECTIONS if name in content.get(one, {})), "fixed"), name
-        if key not in SETTINGS:
+        if key not in SETTINGS and key != RECIPE:
             raise unknown("setting", key, (*SETTINGS, *(f"{one}.…" for one in OPTIONS)), "--set")
     elif section not in (*OPTIONS, *TRIAL_SECTIONS):
         raise unknown("section", section, (*OPTIONS, *TRIAL_SECTIONS), f"--set {name}")
@@ -136,6 +137,7 @@ def _resolve(content: dict[str, Any], where: str) -> StudyFile:
             if not options[key].accepts(value):
                 raise InputError(f"{where}: [{section}] {key} = {value!r} must be {options[key].wanted}")
         sections[section] = {key: given.get(key, option.default) for key, option in options.items()}
+    _follow_recipe(content, where)
     _add_control(content)
     dimensions: dict[str, Dimension] = {}
     seen: dict[str, str] = {}
@@ -154,6 +156,18 @@ def _resolve(content: dict[str, Any], where: str) -> StudyFile:
     study = StudyFile(sections, dimensions)
     _check_whole(study, where)
     return study
+
+
+def _follow_recipe(content: dict[str, Any], where: str) -> None:
+    """``recipe`` in [fixed] gives the settings that stand in no section."""
+    fixed = content.setdefault("fixed", {})
+    if RECIPE not in fixed:
+        return
+    recipe, given = (
+        fixed.pop(RECIPE),
+        {key: value for one in TRIAL_SECTIONS for key, value in content.get(one, {}).items()},
+    )
+    fixed |= settings_of(recipe, given.get("dataset", SETTINGS["dataset"].default), given, f"{where}: [fixed]")
 
 
 def _add_control(content: dict[str, Any]) -> None:
@@ -221,12 +235,9 @@ def _check_whole(study: StudyFile, where: str) -> None:
             study.suggest(extreme)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-    largest = study.ends("batch_size")[1]
     for name in study.choices("dataset"):
-        if largest > DATASETS[name].train:
-            raise InputError(
-                f"{where}: batch_size = {largest} is more than the {DATASETS[name].train} training images of {name!r}"
-            )
+        if name in DATASETS:
+            _check_batch(study, name, DATASETS[name].train, f"{where}: ")
     if study.option("budget", "min_epochs") > study.epochs:
         minimum = study.option("budget", "min_epochs")
         raise InputError(f"{where}: [budget] min_epochs = {minimum} is more than the trials' {study.epochs} epochs")
@@ -234,6 +245,26 @@ def _check_whole(study: StudyFile, where: str) -> None:
         raise InputError(f"{where}: workers cannot be searched: all trials of a study ask for the same resources")
     if "seed" in study.dimensions:
         raise InputError(f"{where}: seed cannot be searched: confirm needs seeds that the search has not seen")
+
+
+def _check_batch(study: StudyFile, name: str, samples: int, place: str = "") -> None:
+    largest = study.ends("batch_size")[1]
+    if largest > samples:
+        raise InputError(f"{place}batch_size = {largest} is more than the {samples} training images of {name!r}")
+
+
+def check_own_data(study: StudyFile, root: Path | None) -> None:
+    """What ``load_study`` checks of the known data sets, of a user's own, which must be looked at for that.
+
+    Raises:
+        InputError: they are missing or damaged, too few for a batch, or too small for a network.
+    """
+    for name in study.choices("dataset"):
+        if name not in DATASETS:
+            entry = dataset_entry(name, root)
+            _check_batch(study, name, entry.train)
+            for model in study.choices("model"):
+                check_size(model, name, entry)
 
 
 def to_toml(study: StudyFile) -> str:

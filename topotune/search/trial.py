@@ -66,8 +66,9 @@ def train_on_cluster(
     config: TrialConfig, out: Path, data: Path | None, report: "Report | None" = None
 ) -> "TrialResult":
     """``fit`` from within a Ray task or actor that stands in the first bundle of its placement group."""
+    from topotune.training.device import pick_device
     from topotune.training.distributed import free_address, process_group
-    from topotune.training.fit import fit, pick_device
+    from topotune.training.fit import fit
 
     if config.workers == 1:
         return fit(config, out, data, report=report)
@@ -87,8 +88,9 @@ class _Rank:
         from topotune.training import fit  # noqa: F401 (while the other ranks do the same)
 
     def fit(self, rank: int, address: str, config: dict[str, Any], out: str, data: str | None) -> None:
+        from topotune.training.device import pick_device
         from topotune.training.distributed import process_group
-        from topotune.training.fit import fit, pick_device
+        from topotune.training.fit import fit
         from topotune.training.records import TrialStopped
 
         keep_to_own_gpus()

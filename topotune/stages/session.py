@@ -16,6 +16,7 @@ from topotune.files import read_table
 from topotune.folder import StudyFolder
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
+from topotune.search.study_file import check_own_data
 from topotune.tracking import Tracker, default_store, shown
 from topotune.training import arrangement
 
@@ -136,6 +137,7 @@ def check_layers(file: StudyFile) -> None:
 
 def check_data(file: StudyFile, site: Site) -> str:
     """Read the training data here once, so that a damaged file is found before anything starts; its checksum."""
+    check_own_data(file, site.data)
     checksums = [load_split(name, "train", site.data, site.download).checksum for name in file.choices("dataset")]
     load_split.cache_clear()
     return ", ".join(checksums)

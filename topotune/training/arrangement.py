@@ -17,8 +17,8 @@ from topotune.files import write_json
 from topotune.models.topographic import build_model, topographic_layers
 from topotune.topography import arrangement_of
 from topotune.training import ARRANGEMENT
+from topotune.training.device import Precision
 from topotune.training.distributed import from_first
-from topotune.training.loop import Precision
 from topotune.training.topography import Topography
 
 PROBE = 256  # training images that are held out for the swaps, but no more than

@@ -3,14 +3,19 @@
 config.json          the trial's settings
 model.safetensors    the weights of the best epoch; its header names the model and the config
 last/state.pt        weights, optimiser and history after the last epoch, to go on from
+last/previous.pt     the same after the epoch before, should that one be damaged
+last/memory.json     after a lack of memory: how many micro-batches a step is divided into since (memory.py)
 metrics.csv          one row an epoch
 result.json          written once the run is finished
 arrangement.json     the channels' positions, where they were learned or assigned (arrangement.py)
 """
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +26,7 @@ from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import read_table, write_atomically, write_json
 from topotune.models.topographic import build_model
-from topotune.training import CONFIG, STATE, WEIGHTS
+from topotune.training import CONFIG, PREVIOUS, STATE, WEIGHTS
 
 HEADER = "topotune"  # one entry: safetensors writes several in any order, and equal runs should leave equal files
 
@@ -76,29 +81,45 @@ def load_model(folder: Path) -> nn.Module:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``last/state.pt`` whole: after a crash there is the old one or the new one."""
-    write_atomically(folder / STATE, lambda path: torch.save(state, path))
+    """Write ``last/state.pt`` whole, and keep the one before: after a crash there is one or the other."""
+    fresh = folder / f"{STATE}.new"
+    write_atomically(fresh, lambda path: torch.save(state, path))
+    if (folder / STATE).exists():
+        os.replace(folder / STATE, folder / PREVIOUS)
+    os.replace(fresh, folder / STATE)
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """What ``save_state`` left, or None. Reads tensors and plain values only, never code.
+    """What ``save_state`` left, or None; where the last one is damaged, the one before it, and stderr says so.
 
     Raises:
-        InputError: the file is truncated or holds something else.
+        InputError: neither can be read.
     """
-    path = folder / STATE
-    if not path.exists():
+    paths = [path for path in (folder / STATE, folder / PREVIOUS) if path.exists()]
+    for path in paths:
+        state = _read_state(path)
+        if state is not None:
+            if path != paths[0]:
+                print(f"{paths[0]} is damaged; going on from {path}", file=sys.stderr, flush=True)
+            return state
+    if not paths:
         return None
+    raise InputError(
+        f"{paths[0]} is damaged, or holds more than tensors and plain values; delete {paths[0].parent} to train this "
+        "trial from its start"
+    )
+
+
+def _read_state(path: Path) -> dict[str, Any] | None:
+    """Reads tensors and plain values only, never code; None where there is anything else."""
     try:
+        with ZipFile(path) as archive:
+            if archive.testzip() is not None:  # torch does not look at the checksums
+                return None
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # noqa: BLE001 (a damaged file makes torch raise nearly anything, and advise the unsafe)
-        raise InputError(
-            f"{path} is damaged, or holds more than tensors and plain values; delete {path.parent} to train this "
-            "trial from its start"
-        ) from None
-    if not isinstance(state, dict) or "epoch" not in state:
-        raise InputError(f"{path} is no training state; delete {path.parent} to train this trial from its start")
-    return state
+        return None
+    return state if isinstance(state, dict) and "epoch" in state else None
 
 
 def claim(folder: Path, config: TrialConfig) -> None:

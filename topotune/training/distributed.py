@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -114,6 +114,14 @@ def parallel(model: nn.Module, device: torch.device) -> nn.Module:
     devices = [device] if device.type == "cuda" else None
     # running statistics stay apart during an epoch and are averaged before evaluation
     return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def unsynchronised(model: nn.Module) -> AbstractContextManager[None]:
+    """Within it, gradients add up on each rank alone; the first backward pass after it exchanges their sum."""
+    if isinstance(model, DistributedDataParallel):
+        context: AbstractContextManager[None] = model.no_sync()
+        return context
+    return nullcontext()
 
 
 def average_buffers(model: nn.Module) -> None:

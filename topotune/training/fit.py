@@ -1,6 +1,7 @@
 """The one place where a trial is put together: settings in, a trained network and its history out."""
 
 import math
+import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,12 +18,14 @@ from topotune.errors import InputError
 from topotune.files import write_csv, write_json
 from topotune.losses.strength import GradientRatio, weight_factor
 from topotune.models.topographic import build_model
-from topotune.training import METRICS, RESULT, STATE, checkpoint, distributed
+from topotune.training import METRICS, RESULT, STATE, checkpoint, distributed, memory
 from topotune.training.arrangement import Arranger, check_layers, hold_out, topography_of
-from topotune.training.loop import Precision, Pull, evaluate, train_epoch
-from topotune.training.memory import keep_freed_memory
+from topotune.training.batchnorm import synchronise
+from topotune.training.device import Precision, pick_device
+from topotune.training.loop import Pull, evaluate, train_epoch
 from topotune.training.records import (
     EpochMetrics,
+    OutOfMemory,
     Report,
     TrainingDiverged,
     TrialResult,
@@ -57,7 +60,12 @@ def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Rep
     for metrics in run.history:
         run.tell(report, metrics)
     while run.epoch < config.epochs:
-        run.tell(report, run.next_epoch())
+        done = run.next_epoch()
+        if done:
+            run.tell(report, done)
+        else:  # it ran out of memory
+            del run
+            run = _Run(config, out, data)
     return run.finish()
 
 
@@ -75,8 +83,9 @@ class _Run:
             torch.set_num_threads(config.threads)
         self.device = pick_device(config.device, distributed.rank())
         if self.device.type == "cpu":
-            keep_freed_memory()
+            memory.keep_freed_memory()
         self.precision = Precision(self.device, config.precision == "bfloat16")
+        self.accumulate = distributed.from_first(lambda: memory.micro_batches(out, config.accumulate))
         self.train, self.validation = (load_split(config.dataset, part, data).to(self.device) for part in PARTS)
         self.entry, self.checksum, probe = self.train.entry, self.train.checksum, None
         if config.arrangement != "fixed":
@@ -89,6 +98,8 @@ class _Run:
         layout = torch.channels_last if self.precision.bfloat16 else torch.contiguous_format
         self.model = build_model(config.model, self.entry.shape[0], self.entry.classes)
         self.model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        if config.sync_batchnorm and config.workers > 1:
+            self.model = synchronise(self.model, self.device)
         self.pull, self.arranger = self._assemble(probe)
         self.optimizer = _optimizer(config, self.model)
         self._resume()
@@ -99,7 +110,29 @@ class _Run:
         """How many epochs are done."""
         return len(self.history)
 
-    def next_epoch(self) -> EpochMetrics:
+    def next_epoch(self) -> EpochMetrics | None:
+        """Train one more epoch; None where memory ran out: this object is of no more use then, a new one is.
+
+        Raises:
+            OutOfMemory: memory ran out on one of several ranks, which all have to begin anew.
+        """
+        try:
+            return self._next_epoch()
+        except RuntimeError as error:
+            if not memory.ran_out(error):
+                raise
+            if self.pull and self.pull.ratio:  # as TrialConfig says of accumulate
+                raise InputError(
+                    f"not enough memory for batch_size {self.config.batch_size}, which strength 'ratio' needs at once"
+                ) from None
+            said = memory.halve(self.out, self.accumulate, self.config.batch_size // self.config.workers)
+            if self.config.workers > 1:
+                raise OutOfMemory(f"rank {distributed.rank()}: {said}") from None
+        print(said, file=sys.stderr, flush=True)
+        self.optimizer.zero_grad(set_to_none=True)
+        return None
+
+    def _next_epoch(self) -> EpochMetrics:
         """Train one more epoch, evaluate it, and leave both checkpoints."""
         started, config, rank, ranks = time.monotonic(), self.config, distributed.rank(), distributed.world_size()
         # seeded anew in each epoch, so that going on after a restart needs no generator's state
@@ -112,7 +145,7 @@ class _Run:
             self.arranger.arrange(self.model, self.precision, self.epoch)
         plan = [self._rate_and_factor(step) for step in range(self.steps)]
         task, topographic, strength = train_epoch(
-            self.parallel, batches, self.optimizer, self.pull, self.precision, plan
+            self.parallel, batches, self.optimizer, self.pull, self.precision, plan, self.accumulate
         )  # fmt: skip
         distributed.average_buffers(self.model)
         parts = evaluation_batches(self.validation, rank=rank, world_size=ranks)
@@ -157,6 +190,8 @@ class _Run:
             sum(past.seconds for past in self.history),
             self.checksum,
             tuple(self.history),
+            self.accumulate,
+            self.train.notes,
         )
         if distributed.rank() == 0:
             write_json(self.out / RESULT, asdict(result))
@@ -201,6 +236,7 @@ class _Run:
         state = {
             "epoch": self.epoch,
             "config_hash": self.config.hash,
+            "data_checksum": self.checksum,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": history,
@@ -215,6 +251,11 @@ class _Run:
             return
         if state["config_hash"] != self.config.hash:
             raise InputError(f"{self.out / STATE} belongs to another trial ({state['config_hash']})")
+        if state.get("data_checksum", self.checksum) != self.checksum:
+            raise InputError(
+                f"{self.out / STATE} was trained on other data than {self.config.dataset!r} is now; give the trial a "
+                "folder of its own, or the data that it began with"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = [EpochMetrics(**row) for row in state["history"]]
@@ -227,24 +268,11 @@ class _Run:
 PARTS = ("train", "validation")  # never the test part: that one belongs to the follow-up
 
 
-def pick_device(name: str, rank: int = 0) -> torch.device:
-    """The device for ``auto``, ``cpu`` or ``cuda``; with several GPUs in sight, this rank's own.
-
-    Raises:
-        InputError: ``cuda`` where there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device = 'cuda': torch sees no GPU here; use 'cpu' or 'auto'")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", rank % torch.cuda.device_count())
-
-
 def _optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
-    return torch.optim.SGD(model.parameters(), lr=rate, momentum=config.momentum, weight_decay=decay)
+        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.SGD(model.parameters(), lr=rate, momentum=config.momentum, weight_decay=decay, fused=True)
 
 
 def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: Report | None = None) -> TrialResult:
@@ -260,7 +288,12 @@ def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: R
         )
     check_layers(config)
     checkpoint.claim(out, config)
-    distributed.launch(config.workers, _fit_rank, config, out, data, report)
+    while True:
+        try:
+            distributed.launch(config.workers, _fit_rank, config, out, data, report)
+            break
+        except OutOfMemory as error:
+            print(error, file=sys.stderr, flush=True)
     result = read_result(out)
     assert result is not None  # every rank ended without an error
     return result

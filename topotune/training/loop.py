@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from topotune.data.batches import Batch
 from topotune.losses.strength import GradientRatio
-from topotune.training.distributed import from_every, sum_over_ranks
+from topotune.training.device import Precision
+from topotune.training.distributed import from_every, sum_over_ranks, unsynchronised
 from topotune.training.topography import Topography
 
 
@@ -27,22 +28,6 @@ class Pull:
         if self.ratio is None:
             return self.topography.weight
         return 0.0 if self.ratio.weight is None else self.ratio.weight
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Which device, and in which precision the forward pass runs."""
-
-    device: torch.device
-    bfloat16: bool
-
-    def images(self, images: Tensor) -> Tensor:
-        """Images in the memory layout that is fast in this precision."""
-        return images.to(memory_format=torch.channels_last) if self.bfloat16 else images
-
-    def autocast(self) -> torch.autocast:
-        """The context of the forward pass."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
 
 def losses(
@@ -62,8 +47,11 @@ def train_epoch(
     pull: Pull | None,
     precision: Precision,
     plan: Iterable[tuple[float, float]],
+    accumulate: int = 1,
 ) -> tuple[float, float, float]:
     """One pass over ``batches``, each with its learning rate and its share of the full topographic weight.
+
+    accumulate: in how many micro-batches each batch goes through the network; their gradients add up to one step.
 
     Returns:
         the mean task loss, the mean topographic loss and the mean λ over all ranks' samples.
@@ -73,19 +61,24 @@ def train_epoch(
     for batch, (rate, factor) in zip(batches, plan, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        task, topographic = losses(model, batch, pull.topography if pull else None, precision)
         optimizer.zero_grad(set_to_none=True)
-        # a rank with fewer samples than the others counts for less in the ranks' mean
-        if pull and pull.ratio:
-            pull.ratio.backward(task * batch.share, topographic * batch.share, model.parameters(), factor)
-        else:
-            loss = task + factor * pull.topography.weight * topographic if pull else task
-            (loss * batch.share).backward()  # type: ignore[no-untyped-call]
+        # all ranks divide alike, as the one with the fewest samples can: losses and normalisation may gather from all
+        fewest = int(len(batch.labels) / batch.share + 1e-6)
+        parts = batch.parts(min(accumulate, fewest // 2))
+        for part in parts:
+            with nullcontext() if part is parts[-1] else unsynchronised(model):
+                task, topographic = losses(model, part, pull.topography if pull else None, precision)
+                # a part, or a rank, with fewer samples than the others counts for less in the mean
+                if pull and pull.ratio:
+                    pull.ratio.backward(task * part.share, topographic * part.share, model.parameters(), factor)
+                else:
+                    loss = task + factor * pull.topography.weight * topographic if pull else task
+                    (loss * part.share).backward()  # type: ignore[no-untyped-call]
+            # stays on the device: a number read here would make every step wait
+            acting = factor * pull.weight if pull else 0.0
+            seen = torch.stack([task.detach(), topographic.detach(), task.new_ones(()) * acting, task.new_ones(())])
+            total += len(part.labels) * seen.double()
         optimizer.step()
-        # stays on the device: a number read here would make every step wait
-        acting = factor * pull.weight if pull else 0.0
-        seen = torch.stack([task.detach(), topographic.detach(), task.new_ones(()) * acting, task.new_ones(())])
-        total += len(batch.labels) * seen.double()
     *sums, samples = sum_over_ranks(total).tolist()
     task_mean, topographic_mean, strength = (one / samples for one in sums)
     return task_mean, topographic_mean, strength

@@ -1,8 +1,15 @@
-"""Memory on a CPU: what a training step frees, the next one gets, without a way through the kernel."""
+"""Memory: on a CPU, what a training step frees, the next one gets; and what to do when there is not enough."""
 
 import ctypes
 import sys
 from functools import cache
+from pathlib import Path
+
+import torch
+
+from topotune.errors import InputError
+from topotune.files import read_table, write_json
+from topotune.training import MEMORY
 
 # of <malloc.h>
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -22,3 +29,35 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 * 2**20))
     return all(mallopt(name, value) == 1 for name, value in settings)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that a tensor found no memory, on a GPU or on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+def micro_batches(out: Path, wanted: int) -> int:
+    """Into how many micro-batches the trial in ``out`` divides a step: as wanted, or more since memory ran out."""
+    path = out / MEMORY
+    return max(wanted, int(read_table(path)["accumulate"])) if path.exists() else wanted
+
+
+def halve(out: Path, accumulate: int, share: int) -> str:
+    """Divide the steps of the trial in ``out`` into twice as many micro-batches from now on; says so in words.
+
+    Args:
+        out: the trial's folder.
+        accumulate: into how many they are divided now.
+        share: samples of a step on one rank.
+
+    Raises:
+        InputError: a micro-batch would have fewer than two samples.
+    """
+    if share < 4 * accumulate:
+        raise InputError(f"not enough memory even for micro-batches of {share // accumulate} samples")
+    write_json(out / MEMORY, {"accumulate": 2 * accumulate})
+    return (
+        f"out of memory with {share // accumulate} samples at once: {2 * accumulate} micro-batches a step from here on"
+    )

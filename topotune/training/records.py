@@ -1,7 +1,7 @@
 """What a training run tells: its epochs, its result, and how it may end otherwise."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from topotune.errors import InputError, StageError
@@ -29,7 +29,11 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A finished trial. ``validation_accuracy`` is that of ``best_epoch``, whose weights are kept."""
+    """A finished trial. ``validation_accuracy`` is that of ``best_epoch``, whose weights are kept.
+
+    accumulate: in how many micro-batches a step went through the network at the end, more than asked for if memory
+    ran out. data_notes: how many samples of the training part were mended or left out, by the reason.
+    """
 
     config_hash: str
     validation_accuracy: float
@@ -38,10 +42,16 @@ class TrialResult:
     seconds: float
     data_checksum: str
     history: tuple[EpochMetrics, ...]
+    accumulate: int = 1
+    data_notes: dict[str, int] = field(default_factory=dict)
 
 
 class TrainingDiverged(StageError):
     """A loss is no longer a finite number."""
+
+
+class OutOfMemory(StageError):
+    """A rank ran out of memory; from the next attempt on its steps are divided further."""
 
 
 class TrialStopped(Exception):

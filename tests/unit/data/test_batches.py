@@ -1,4 +1,4 @@
-"""Batches: order, shards, crops and flips against plain loops."""
+"""Batches: order, shards, crops, flips and windows against plain loops."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from topotune.data import DATASETS, DatasetEntry, steps_per_epoch
-from topotune.data.batches import derive_seed, evaluation_batches, normalise, training_batches
+from topotune.data.batches import Batch, derive_seed, evaluation_batches, normalise, training_batches
 from topotune.data.splits import Split
 
 # pixels come through unchanged: (x / 255 − 0) / (1 / 255)
@@ -175,3 +175,149 @@ def test_derived_seeds() -> None:
     assert len(seeds) == 200
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert derive_seed(1, 2, 3) != derive_seed(12, 3)
+
+
+def _batch(count: int, share: float = 1.0) -> Batch:
+    return Batch(torch.randn(count, 1, 2, 3), torch.arange(count), share)
+
+
+@given(st.integers(2, 60), st.integers(1, 12), st.floats(0.1, 2.0))
+def test_parts_are_the_whole(count: int, parts: int, share: float) -> None:
+    """Nearly equal sizes, in order; their shares sum to the whole's, each as its samples are of all."""
+    whole = _batch(count, share)
+    found = whole.parts(parts)
+    sizes = [len(part.labels) for part in found]
+    assert len(found) == max(min(parts, count // 2), 1)
+    assert min(sizes) >= 2
+    assert max(sizes) - min(sizes) <= 1
+    assert torch.equal(torch.cat([part.images for part in found]), whole.images)
+    assert torch.equal(torch.cat([part.labels for part in found]), whole.labels)
+    assert sum(part.share for part in found) == pytest.approx(share)
+    for part, size in zip(found, sizes, strict=True):
+        assert len(part.images) == size
+        assert part.share == pytest.approx(share * size / count)
+        assert part.owner is None
+
+
+def test_one_part_is_the_batch_itself() -> None:
+    """Also of three samples, half of which would be one and a half."""
+    whole = _batch(3, 0.5)
+    assert whole.parts(1)[0] is whole
+    assert whole.parts(2)[0] is whole
+    assert len(whole.parts(2)) == 1
+
+
+BANDS, WIDTH = 3, 5  # M and W
+
+
+def _clips(*lengths: int) -> Split:
+    """Clips whose every frame is its row's number, in each of its bands with a sign of its own."""
+    rows = torch.arange(sum(lengths), dtype=torch.float16)
+    frames = rows.unsqueeze(1) * torch.tensor([1.0, -1.0, 2.0], dtype=torch.float16)
+    counts = torch.tensor(lengths)
+    clips = torch.stack([counts.cumsum(0) - counts, counts], dim=1)
+    entry = DatasetEntry("", 2, (1, BANDS, WIDTH), len(lengths), 0, 0, mean=(0.0,), std=(1.0,))
+    return Split(frames, torch.arange(len(lengths)), "checksum", entry, clips)
+
+
+def _starts(images: Tensor) -> list[int]:
+    """The row at which each window begins; every window is W rows that follow one another."""
+    assert images.shape[1:] == (1, BANDS, WIDTH)
+    assert images.dtype == torch.float32
+    starts = images[:, 0, 0, 0]
+    rows = starts.view(-1, 1) + torch.arange(WIDTH)
+    assert torch.equal(images[:, 0], torch.stack([rows, -rows, 2 * rows], dim=1))
+    return [int(start) for start in starts]
+
+
+lengths_of_clips = st.lists(st.integers(WIDTH, 30), min_size=2, max_size=25)
+
+
+@settings(deadline=None, max_examples=40)
+@given(lengths_of_clips, st.integers(2, 9), st.integers(0, 5))
+def test_training_windows_lie_within_their_own_clips(lengths: list[int], size: int, seed: int) -> None:
+    """The draws are those of one generator, in the order: permutation, shifts, places."""
+    split, generator = _clips(*lengths), torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(lengths), generator=generator)
+    assert split.clips is not None
+    for step, batch in enumerate(training_batches(split, size, seed, augment=True)):
+        index = order[step * size : (step + 1) * size]
+        torch.randint(1, (2, len(index)), generator=generator)
+        places = torch.rand(len(index), generator=generator)
+        assert batch.labels.tolist() == index.tolist()
+        assert batch.owner is None
+        for start, label, place in zip(_starts(batch.images), index.tolist(), places.tolist(), strict=True):
+            first, count = split.clips[label].tolist()
+            assert start == first + int(place * (count - WIDTH + 1))
+            assert first <= start <= first + count - WIDTH
+
+
+def test_training_windows_reach_every_place_of_a_clip() -> None:
+    """From its first frame to its last, all alike; a clip of one window has that one."""
+    split = _clips(*[WIDTH + 3] * 4000, WIDTH)
+    split = replace(split, clips=torch.tensor([[0, WIDTH + 3]] * 4000 + [[WIDTH + 3, WIDTH]]))
+    seen: Counter[int] = Counter()
+    for batch in training_batches(split, 500, 0, augment=True):
+        for start, label in zip(_starts(batch.images), batch.labels.tolist(), strict=True):
+            assert label < 4000 or start == WIDTH + 3
+            seen[start] += label < 4000
+    # each of four about 1,000 times (standard deviation 27)
+    assert {start for start, count in seen.items() if count} == {0, 1, 2, 3}
+    assert all(850 < seen[start] < 1150 for start in range(4))
+
+
+def test_training_windows_follow_the_seed() -> None:
+    split = _clips(*range(WIDTH, WIDTH + 40))
+
+    def windows(seed: int, *, augment: bool = True) -> dict[int, int]:
+        return {
+            label: start
+            for batch in training_batches(split, 8, seed, augment=augment)
+            for label, start in zip(batch.labels.tolist(), _starts(batch.images), strict=True)
+        }
+
+    assert windows(1) == windows(1)
+    assert windows(1) != windows(2)
+    assert split.clips is not None
+    assert windows(1, augment=False) == dict(enumerate(split.clips[:, 0].tolist()))
+
+
+def test_ranks_share_one_ranks_windows() -> None:
+    split = _clips(*range(WIDTH, WIDTH + 21))
+    alone = list(training_batches(split, 6, 4, augment=True))
+    shards = [list(training_batches(split, 6, 4, augment=True, rank=rank, world_size=2)) for rank in range(2)]
+    assert [len(shard) for shard in shards] == [3, 3]  # the three clips left are too few for two ranks
+    for whole, *parts in zip(alone, *shards, strict=False):
+        for rank, part in enumerate(parts):
+            assert torch.equal(part.labels, whole.labels[rank::2])
+            assert torch.equal(part.images, whole.images[rank::2])
+            assert part.share == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(lengths_of_clips, st.integers(1, 12), st.integers(1, 3))
+def test_evaluation_windows_against_a_loop(lengths: list[int], size: int, ranks: int) -> None:
+    """All that fit side by side, W − 1 steps apart, each with its clip; every clip on one rank, in one batch."""
+    split, found = _clips(*lengths), dict[int, list[int]]()
+    most = max(1 + (length - WIDTH) // (WIDTH - 1) for length in lengths)
+    for rank in range(ranks):
+        before = -1
+        for batch in evaluation_batches(split, size, rank, ranks):
+            assert batch.owner is not None
+            assert len(batch.images) == len(batch.owner) <= max(size, most)
+            assert batch.labels.tolist()[0] > before
+            before = batch.labels.tolist()[-1]
+            assert sorted(set(batch.owner.tolist())) == list(range(len(batch.labels)))
+            owners = [int(batch.labels[owner]) for owner in batch.owner]
+            assert not set(owners) & found.keys()
+            for owner, start in zip(owners, _starts(batch.images), strict=True):
+                found.setdefault(owner, []).append(start)
+    first, expected = 0, {}
+    for label, length in enumerate(lengths):
+        windows, start = [], first
+        while start + WIDTH <= first + length:
+            windows.append(start)
+            start += WIDTH - 1
+        expected[label] = windows
+        first += length
+    assert found == expected

@@ -18,7 +18,7 @@ from topotune.models.topographic import build_model
 from topotune.topography.positions import positions
 from topotune.topography.targets import target_similarity
 from topotune.training.arrangement import Arranger, hold_out, topography_of
-from topotune.training.loop import Precision
+from topotune.training.device import Precision
 
 Quick = Callable[..., TrialConfig]
 CPU = Precision(torch.device("cpu"), bfloat16=False)

@@ -1,12 +1,16 @@
 """Trained networks on disk: read back whole, and refused in words when damaged, foreign or dangerous."""
 
+import errno
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -18,8 +22,10 @@ from topotune.data.splits import load_split
 from topotune.errors import InputError
 from topotune.load import load_checkpoint
 from topotune.training.checkpoint import load_state, save_state
+from topotune.training.device import Precision
 from topotune.training.fit import fit
-from topotune.training.loop import Precision, evaluate
+from topotune.training.loop import evaluate
+from topotune.training.records import EpochMetrics
 
 Quick = Callable[..., TrialConfig]
 
@@ -170,3 +176,176 @@ def test_state_that_is_code_is_not_run(quick: Quick, tmp_path: Path) -> None:
     assert not (tmp_path / "went-off").exists()
     torch.load(path, weights_only=False)  # the bomb is one
     assert (tmp_path / "went-off").exists()
+
+
+class Stop(Exception):
+    """What a test stops a run with."""
+
+
+def _stop_at_two(metrics: EpochMetrics) -> None:
+    if metrics.epoch == 2:
+        raise Stop
+
+
+@pytest.fixture(scope="module")
+def stopped(quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs stopped after the second: it has both states."""
+    out = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(Stop):
+        fit(quick(epochs=3), out, report=_stop_at_two)
+    assert sorted(os.listdir(out / "last")) == ["previous.pt", "state.pt"]
+    return out
+
+
+@pytest.fixture
+def broken(stopped: Path, tmp_path: Path) -> Path:
+    """A copy, to be damaged."""
+    return Path(shutil.copytree(stopped, tmp_path / "run"))
+
+
+def _finishes_alike(out: Path, trained: Any, quick: Quick) -> None:
+    """The same command ends as the run that nothing disturbed: history and weights, to the bit."""
+    undisturbed, expected = trained
+    found = fit(quick(epochs=3), out)
+    assert [replace(one, seconds=0) for one in found.history] == [replace(one, seconds=0) for one in expected.history]
+    one, other = (load_file(folder / "model.safetensors") for folder in (out, undisturbed))
+    assert list(one) == list(other)
+    assert all(value.numpy().tobytes() == other[name].numpy().tobytes() for name, value in one.items())
+    states = [torch.load(folder / "last" / "state.pt", weights_only=True) for folder in (out, undisturbed)]
+    assert states[0]["epoch"] == states[1]["epoch"] == 3
+    assert all(torch.equal(value, states[1]["model"][name]) for name, value in states[0]["model"].items())
+
+
+def _said(out: Path) -> str:
+    return f"{out / 'last' / 'state.pt'} is damaged; going on from {out / 'last' / 'previous.pt'}\n"
+
+
+def test_a_state_that_is_cut_anywhere_is_passed_over(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = broken / "last" / "state.pt"
+    content = path.read_bytes()
+    for size in (*range(0, 256, 37), *range(256, len(content), len(content) // 40), len(content) - 1):
+        path.write_bytes(content[:size])
+        state = load_state(broken)
+        assert state is not None
+        assert state["epoch"] == 1
+        assert capsys.readouterr().err == _said(broken)
+    path.write_bytes(content)
+    assert load_state(broken)["epoch"] == 2  # type: ignore[index]
+    assert capsys.readouterr().err == ""
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(random.Random(0).randbytes(path.stat().st_size))
+
+
+def _flipped(path: Path) -> None:
+    """One bit of the largest tensor, which the archive's checksum sees."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _bomb(path: Path) -> None:
+    torch.save({"epoch": 2, "model": _Bomb(path.parent.parent / "went-off")}, path)
+
+
+def _something_else(path: Path) -> None:
+    torch.save({"weights": torch.zeros(3)}, path)
+
+
+@pytest.mark.parametrize("damage", [_cut, _garbage, _flipped, _bomb, _something_else])
+def test_from_the_state_before_a_run_ends_as_undisturbed(
+    damage: Callable[[Path], None], broken: Path, trained: Any, quick: Quick, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(broken / "last" / "state.pt")
+    _finishes_alike(broken, trained, quick)
+    assert capsys.readouterr().err == _said(broken)
+    assert not (broken / "went-off").exists()
+
+
+def test_a_crash_between_the_two_renames_goes_on_silently(
+    broken: Path, trained: Any, quick: Quick, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.replace(broken / "last" / "state.pt", broken / "last" / "previous.pt")
+    (broken / "last" / "state.pt.new").write_bytes(b"whole, but not yet renamed")
+    state = load_state(broken)
+    assert state is not None
+    assert state["epoch"] == 2
+    _finishes_alike(broken, trained, quick)
+    assert capsys.readouterr().err == ""
+    assert sorted(os.listdir(broken / "last")) == ["previous.pt", "state.pt"]
+
+
+def test_where_both_are_damaged_the_way_out_is_named(broken: Path, quick: Quick) -> None:
+    _garbage(broken / "last" / "previous.pt")
+    _cut(broken / "last" / "state.pt")
+    before = _content(broken)
+    with pytest.raises(InputError) as error:
+        fit(quick(epochs=3), broken)
+    assert str(error.value) == (
+        f"{broken / 'last' / 'state.pt'} is damaged, or holds more than tensors and plain values; delete "
+        f"{broken / 'last'} to train this trial from its start"
+    )
+    assert _content(broken) == before
+
+
+def _content(out: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_what_is_named_as_the_way_out_is_one(broken: Path, trained: Any, quick: Quick) -> None:
+    shutil.rmtree(broken / "last")
+    _finishes_alike(broken, trained, quick)
+
+
+def test_a_disk_that_is_full_leaves_the_old_states(
+    broken: Path, trained: Any, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: content for path, content in _content(broken).items() if path.parent.name == "last"}
+
+    def half(_state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as full:
+        full.setattr(torch, "save", half)
+        with pytest.raises(OSError, match="No space left on device"):
+            fit(quick(epochs=3), broken)
+    assert {path: content for path, content in _content(broken).items() if path.parent.name == "last"} == before
+    assert not (broken / "result.json").exists()
+    _finishes_alike(broken, trained, quick)
+
+
+def test_a_run_is_not_gone_on_with_on_other_data(quick: Quick, tmp_path: Path) -> None:
+    """The same file's name, other pixels within; the data that it began with are taken again."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    arrays = {
+        "train_images": images, "train_labels": np.arange(40) % 3, "test_images": images[:6],
+        "test_labels": np.arange(6) % 3,
+    }  # fmt: skip
+
+    def write(value: int, moment: int) -> None:
+        load_split.cache_clear()
+        images[3, 4, 5] = value
+        np.savez(tmp_path / "own.npz", **arrays)
+        os.utime(tmp_path / "own.npz", (moment, moment))
+
+    config, out = quick(dataset="own.npz", batch_size=8, epochs=3), tmp_path / "run"
+    write(100, 1_000_000_000)
+    with pytest.raises(Stop):
+        fit(config, out, tmp_path, report=_stop_at_two)
+    before = _content(out)
+    write(101, 1_000_000_010)
+    with pytest.raises(InputError) as error:
+        fit(config, out, tmp_path)
+    assert str(error.value) == (
+        f"{out / 'last' / 'state.pt'} was trained on other data than 'own.npz' is now; give the trial a folder of its "
+        "own, or the data that it began with"
+    )
+    assert _content(out) == before
+    write(100, 1_000_000_020)
+    assert fit(config, out, tmp_path).epochs == 3

@@ -23,13 +23,16 @@ from topotune.load import load_checkpoint
 from topotune.losses.strength import weight_factor
 from topotune.topography import arrangement_of
 from topotune.training.arrangement import hold_out, topography_of
-from topotune.training.fit import fit, pick_device, train
+from topotune.training.device import pick_device
+from topotune.training.fit import fit, train
 from topotune.training.loop import Evaluation
 from topotune.training.records import EpochMetrics, TrainingDiverged, TrialResult, read_result
 from topotune.training.schedule import warmup_cosine
 
 Quick = Callable[..., TrialConfig]
-FILES = {"config.json", "model.safetensors", "last/state.pt", "metrics.csv", "result.json"}
+FILES = {
+    "config.json", "model.safetensors", "last/state.pt", "last/previous.pt", "metrics.csv", "result.json",
+}  # fmt: skip
 
 
 class Stop(Exception):

@@ -1,9 +1,12 @@
 """One epoch and one evaluation, against the same worked out without them."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +15,8 @@ from topotune.losses.channel import channel_loss
 from topotune.losses.strength import GradientRatio
 from topotune.topography.positions import positions
 from topotune.topography.targets import target_similarity
-from topotune.training.loop import Precision, Pull, evaluate, losses, train_epoch
+from topotune.training.device import Precision
+from topotune.training.loop import Pull, evaluate, losses, train_epoch
 from topotune.training.topography import Topography
 
 CPU = Precision(torch.device("cpu"), bfloat16=False)
@@ -187,3 +191,103 @@ def test_bfloat16_runs_the_forward_pass_only(run: str) -> None:
     assert seen == [torch.bfloat16]
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     assert half.images(torch.zeros(2, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
+
+
+def _after(batches: list[Batch], accumulate: int, plan: list[tuple[float, float]]) -> Any:
+    """What an epoch tells, and the weights and the last gradients that it leaves."""
+    model = _model().double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1, momentum=0.9)
+    told = train_epoch(model, batches, optimizer, Pull(_topography(model)), CPU, plan, accumulate)
+    gradients = [one.grad for one in model.parameters() if one.grad is not None]
+    return told, [*(one.detach() for one in model.parameters()), *gradients]
+
+
+def _in_double(*sizes: int) -> list[Batch]:
+    return [replace(batch, images=batch.images.double()) for batch in _batches(*sizes)]
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 5])
+@pytest.mark.parametrize("sizes", [(12, 12), (7, 11, 4), (2, 5, 3)])
+def test_micro_batches_add_up_to_the_step_of_the_whole(sizes: tuple[int, ...], accumulate: int) -> None:
+    """Gradients, weights and what is told, also where a batch cannot be divided evenly, or not so often."""
+    batches, plan = _in_double(*sizes), [(0.1, 1.0), (0.05, 0.5), (0.02, 0.1)][: len(sizes)]
+    told, whole = _after(batches, 1, plan)
+    told_in_parts, parts = _after(batches, accumulate, plan)
+    assert told_in_parts == pytest.approx(told, rel=1e-6)
+    assert len(parts) == len(whole)
+    for one, other in zip(parts, whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+
+
+def test_micro_batches_go_through_the_network_one_by_one() -> None:
+    """So that the memory of one is needed at a time; a rank's share counts as without them."""
+    model, seen = _model(), list[int]()
+    model[0].register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1)
+    train_epoch(model, _batches(7, 3), optimizer, None, CPU, [(0.1, 0.0)] * 2, 3)
+    assert seen == [3, 2, 2, 3]
+    (batch,) = _in_double(6)
+    whole, half = (_after([replace(batch, share=one)], 2, [(0.1, 1.0)])[1][6:] for one in (1.0, 0.5))
+    assert len(whole) == 6
+    for one, other in zip(whole, half, strict=True):
+        torch.testing.assert_close(one / 2, other, rtol=1e-6, atol=1e-9)
+
+
+def test_batch_normalisation_sees_each_micro_batch_alone() -> None:
+    """As its description says; so the tests above are about networks without any."""
+    torch.manual_seed(0)
+    model, (batch,) = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(36, 3)), _batches(6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1)
+    train_epoch(model, [batch], optimizer, None, CPU, [(0.1, 0.0)], 2)
+    mean = torch.zeros(())
+    for part in (batch.images[:3], batch.images[3:]):
+        mean = 0.9 * mean + 0.1 * part.mean()
+    assert model[0].num_batches_tracked == 2
+    assert model[0].running_mean.item() == pytest.approx(mean.item(), rel=1e-5)
+
+
+def test_a_clips_logits_are_the_mean_of_its_windows() -> None:
+    """Clips of 3, 1 and 2 windows, by hand: the first is right only because of its third window."""
+    windows = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 6, 0], [0, 0, 2], [1, 0, 0], [0, 0, 4]])
+    owner, labels = torch.tensor([0, 0, 0, 1, 2, 2]), torch.tensor([1, 2, 0])
+    found = evaluate(nn.Flatten(), [Batch(windows.view(6, 3, 1, 1), labels, owner=owner)], CPU)
+    logits = torch.tensor([[2 / 3, 2, 0], [0, 0, 2], [0.5, 0, 2]])
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert found.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert found.roc_auc is None
+    one_each = Batch(logits.view(3, 3, 1, 1), labels, owner=torch.arange(3))
+    assert evaluate(nn.Flatten(), [one_each], CPU).loss == pytest.approx(found.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_the_area_under_the_curve_is_that_of_all_samples_together(windows: bool) -> None:
+    """Not a mean over batches; ties count half."""
+    generator = torch.Generator().manual_seed(3)
+    batches, scores, labels = [], [], []
+    for size in (5, 2, 4, 1):
+        count = torch.randint(1, 4, (size,), generator=generator) if windows else torch.ones(size, dtype=torch.long)
+        owner = torch.arange(size).repeat_interleave(count)
+        images = torch.randint(-2, 3, (len(owner), 2), generator=generator).float()
+        own = torch.randint(2, (size,), generator=generator)
+        batches.append(Batch(images.view(-1, 2, 1, 1), own, owner=owner if windows else None))
+        for clip in range(size):
+            mean = images[owner == clip].mean(0)
+            scores.append(float(mean[1] - mean[0]))
+            labels.append(int(own[clip]))
+    assert len(set(scores)) < len(scores)
+    found = evaluate(nn.Flatten(), batches, CPU)
+    assert found.roc_auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
+    assert 0 < found.roc_auc < 1
+
+
+def test_where_there_is_no_area_under_the_curve() -> None:
+    """One class only, three classes, or scores that are no numbers."""
+    two = torch.tensor([[1.0, 0], [0, 1], [3, 1]]).view(3, 2, 1, 1)
+    assert evaluate(nn.Flatten(), [Batch(two, torch.tensor([1, 1, 1]))], CPU).roc_auc is None
+    assert evaluate(nn.Flatten(), [Batch(two, torch.tensor([1, 0, 1]))], CPU).roc_auc == 0
+    assert evaluate(nn.Flatten(), [Batch(two, torch.tensor([0, 1, 0]))], CPU).roc_auc == 1
+    bad = two.clone()
+    bad[0, 0] = torch.nan
+    assert evaluate(nn.Flatten(), [Batch(bad, torch.tensor([0, 1, 0]))], CPU).roc_auc is None
+    three = torch.eye(3).view(3, 3, 1, 1)
+    assert evaluate(nn.Flatten(), [Batch(three, torch.tensor([0, 1, 0]))], CPU).roc_auc is None
