@@ -108,10 +108,10 @@ def _fingerprint(name: str, files: Sequence[Path]) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT, name]).encode())
     for path in files:
         try:
-            found = path.stat()
+            found = os.stat(path)  # a hundred thousand sounds: pathlib takes twice as long
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error})") from None
-        digest.update(f"{path.absolute()}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+        digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -120,5 +120,7 @@ def _lock(path: Path) -> Iterator[None]:
     """Others wait here, and then find the work done."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,37 @@
+"""Where a network trains, and in which precision."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from topotune.errors import InputError
+
+
+def pick_device(name: str, rank: int = 0) -> torch.device:
+    """The device for ``auto``, ``cpu`` or ``cuda``; with several GPUs in sight, this rank's own.
+
+    Raises:
+        InputError: ``cuda`` where there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device = 'cuda': torch sees no GPU here; use 'cpu' or 'auto'")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", rank % torch.cuda.device_count())
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Which device, and in which precision the forward pass runs."""
+
+    device: torch.device
+    bfloat16: bool
+
+    def images(self, images: Tensor) -> Tensor:
+        """Images in the memory layout that is fast in this precision."""
+        return images.to(memory_format=torch.channels_last) if self.bfloat16 else images
+
+    def autocast(self) -> torch.autocast:
+        """The context of the forward pass."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
