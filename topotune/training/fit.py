@@ -118,9 +118,14 @@ class _Run:
         """
         try:
             return self._next_epoch()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not memory.ran_out(error):
                 raise
+            if self.pull and self.pull.ratio:
+                raise InputError(
+                    f"out of memory with batch_size {self.config.batch_size}: strength 'ratio' measures the gradients "
+                    "of whole batches, so give fewer samples a batch, or more workers"
+                ) from None
             if self.pull and self.pull.ratio:  # as TrialConfig says of accumulate
                 raise InputError(
                     f"not enough memory for batch_size {self.config.batch_size}, which strength 'ratio' needs at once"
@@ -148,7 +153,8 @@ class _Run:
             self.parallel, batches, self.optimizer, self.pull, self.precision, plan, self.accumulate
         )  # fmt: skip
         distributed.average_buffers(self.model)
-        parts = evaluation_batches(self.validation, rank=rank, world_size=ranks)
+        at_once = max(EVALUATED // self.accumulate, 1)  # where memory is short, this is divided with the steps
+        parts = evaluation_batches(self.validation, at_once, rank=rank, world_size=ranks)
         found = evaluate(self.model, parts, self.precision)
         if not math.isfinite(task + topographic + found.loss):
             which = f"task loss {task}, topographic loss {topographic}, validation loss {found.loss}"
@@ -266,6 +272,7 @@ class _Run:
 
 
 PARTS = ("train", "validation")  # never the test part: that one belongs to the follow-up
+EVALUATED = 512  # images at once
 
 
 def _optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:

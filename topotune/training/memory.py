@@ -33,7 +33,7 @@ def keep_freed_memory() -> bool:
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that a tensor found no memory, on a GPU or on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or (
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
 

@@ -4,11 +4,14 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,6 +24,7 @@ from topotune.errors import InputError
 from topotune.files import read_csv
 from topotune.load import load_checkpoint
 from topotune.losses.strength import weight_factor
+from topotune.models.topographic import build_model
 from topotune.topography import arrangement_of
 from topotune.training.arrangement import hold_out, topography_of
 from topotune.training.device import pick_device
@@ -506,3 +510,152 @@ def test_a_layer_that_is_not_there_is_said_before_training(quick: Quick, tmp_pat
     with pytest.raises(InputError, match=r"^model 'small_cnn': layers = 'fc1': no layer matches 'fc1'"):
         fit(quick(layers="fc1"), tmp_path)
     assert not (tmp_path / "metrics.csv").exists()
+
+
+def _room_for(samples: int, monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
+    """From now on a network has room for so many samples at once in training, once it has taken ``after`` steps."""
+
+    def build(*arguments: Any) -> torch.nn.Module:
+        model, taken = build_model(*arguments), []
+
+        def look(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            taken.append(module.training)
+            if module.training and sum(taken) > after and len(inputs[0]) > samples:
+                torch.empty(2**50)
+
+        model.register_forward_pre_hook(look)
+        return model
+
+    monkeypatch.setattr("topotune.training.fit.build_model", build)
+
+
+HALVED = "out of memory with {} samples at once: {} micro-batches a step from here on\n"
+
+
+@pytest.mark.parametrize("model", ["small_cnn", "mnist_cnn"])
+def test_after_a_lack_of_memory_a_run_goes_on_in_micro_batches(
+    model: str, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each halving is told once; what comes of it is what asking for as many micro-batches gives, to the bit."""
+    config, told = quick(model=model, learning_rate=0.05), list[EpochMetrics]()
+    asked = fit(config.replace(accumulate=4), tmp_path / "asked")
+    assert (asked.accumulate, capsys.readouterr().err) == (4, "")
+    assert not (tmp_path / "asked" / "last" / "memory.json").exists()
+    _room_for(20, monkeypatch)
+    halved = fit(config, tmp_path / "halved", report=told.append)
+    assert capsys.readouterr().err == HALVED.format(64, 2) + HALVED.format(32, 4)
+    assert halved.accumulate == 4
+    assert json.loads((tmp_path / "halved" / "result.json").read_text())["accumulate"] == 4
+    assert halved.config_hash == config.hash != asked.config_hash
+    assert _history(halved) == _history(asked)
+    assert tuple(told) == halved.history
+    _same_weights(tmp_path / "halved", tmp_path / "asked")
+    assert fit(config, tmp_path / "halved") == halved
+    assert fit(config, tmp_path / "whole").history[0].task_loss == asked.history[0].task_loss
+
+
+def test_a_lack_of_memory_takes_back_its_own_epoch_only(
+    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the middle of the second epoch: the first is not trained again; a new start keeps the micro-batches."""
+    config = quick(epochs=3)
+    whole = fit(config, tmp_path / "whole")
+    _room_for(32, monkeypatch, after=17 + 5)
+    with pytest.raises(Stop):
+        fit(config, tmp_path / "run", report=_stop_at(2))
+    assert capsys.readouterr().err == HALVED.format(64, 2)
+    rows = _table(tmp_path / "run")
+    assert rows[0] == _history(whole)[0]
+    assert rows[1] != _history(whole)[1]
+    _room_for(32, monkeypatch)
+    result = fit(config, tmp_path / "run")
+    assert (result.accumulate, capsys.readouterr().err) == (2, "")
+    assert _history(result)[:2] == rows
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "not enough memory even for micro-batches of 2 samples"),
+        ({"strength": "ratio"}, "not enough memory for batch_size 64, which strength 'ratio' needs at once"),
+    ],
+)
+def test_where_memory_does_not_suffice_at_all(
+    settings: dict[str, Any], reason: str, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _room_for(1, monkeypatch)
+    with pytest.raises(InputError, match=f"^{reason}$"):
+        fit(quick(**settings), tmp_path)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_other_errors_are_no_lack_of_memory(quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_arguments: Any) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr("topotune.training.fit.train_epoch", fails)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        fit(quick(), tmp_path)
+    assert not (tmp_path / "last").exists()
+
+
+# trains a little, to learn how large its processes are; then more than there is room for
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+import torch
+from topotune.config import TrialConfig
+from topotune.training.fit import train
+
+torch.backends.mkldnn.set_flags(False)  # it maps memory of its own, and says in other words that there is none
+
+def note(metrics):
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    Path("size").write_text(str(pages * resource.getpagesize()))
+
+if __name__ == "__main__":
+    workers = int(sys.argv[1])
+    config = TrialConfig(
+        dataset="own.npz", model="cifar_cnn", workers=workers, batch_size=512 * workers, epochs=2, threads=1,
+        device="cpu",
+    )
+    train(config.replace(batch_size=16 * workers, epochs=1), Path("small"), Path(), report=note)
+    limit = int(Path("size").read_text()) + 400 * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    train(config, Path("run"), Path())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits and sizes of processes as Linux has them")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_real_lack_of_memory(workers: int, tmp_path: Path) -> None:
+    """Processes that may grow by 400 MiB; two ranks are started anew, and the command ends well."""
+    samples = 520 * workers
+    images = np.random.default_rng(0).integers(0, 256, (samples * 10 // 9, 32, 32, 3), np.uint8)
+    labels = np.arange(len(images)) % 3
+    np.savez(
+        tmp_path / "own.npz", train_images=images, train_labels=labels, test_images=images[:9], test_labels=labels[:9]
+    )
+    (tmp_path / "program.py").write_text(SHORT_OF_MEMORY)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "program.py", str(workers)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = read_result(tmp_path / "run")
+    assert result is not None
+    assert result.epochs == 2
+    assert result.accumulate in (2, 4, 8, 16), done.stderr
+    said = [line for line in done.stderr.splitlines() if "out of memory" in line]
+    assert len(said) == math.log2(result.accumulate)
+    for number, line in enumerate(said):
+        assert HALVED.format(512 >> number, 2 << number).strip() in line
+        assert line.startswith("rank ") == (workers > 1)
+    config = TrialConfig.from_dict(json.loads((tmp_path / "run" / "config.json").read_text()))
+    assert (config.accumulate, config.hash) == (1, result.config_hash)
+    if workers == 1:
+        with torch.backends.mkldnn.flags(enabled=False):
+            asked = fit(config.replace(accumulate=result.accumulate), tmp_path / "asked", tmp_path)
+        assert _history(asked) == _history(result)
+        _same_weights(tmp_path / "asked", tmp_path / "run")
