@@ -1,9 +1,12 @@
 """Drivers, trials and ranks killed in the middle: whatever had ended stays, whatever had not goes on."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -312,3 +315,46 @@ def test_ctrl_c_during_search_and_confirm_names_the_command_that_goes_on(start: 
     runs = by_key(tracked(f"sqlite:///{cli.cwd / 'studies' / 'mlflow.db'}", "stopped")[1])
     assert len(runs) == 1 + 4 + 4 + 4
     assert runs["study"].info.status == "FINISHED"
+
+
+def test_sigterm_during_search_ends_everything_and_the_same_command_goes_on(start: Started) -> None:
+    """As a scheduler sends it: to the driver alone. Nothing that it started stays, and no trial is tried twice."""
+    cli = start.cli
+    space = write_space(cli.cwd)
+    settings = ("study.name=terminated", "epochs=8", "batch_size=16", "budget.trials=4", "confirm.seeds=1",
+                "prune.proportions=[0.0]")  # fmt: skip
+    words = ["run", str(space), *(word for one in settings for word in ("--set", one))]
+    folder = cli.cwd / "studies" / "terminated"
+    process = start(*words)
+    wait_for(lambda: ended(folder), 120, "an ended trial", process)
+    everything = start.look(process)
+    assert [one for one in everything if one in start.look(process, TRAINING)]
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 143, errors
+    assert "Traceback" not in errors
+    assert "nothing that was finished is lost" in errors
+    assert resume_words(errors) == words
+    wait_for(lambda: not alive(everything) and not in_session(process.pid), 30, "the end of all that it started")
+    searched = standing(folder)
+    assert 0 < len(searched.ended) < 4
+
+    done = cli(*words)
+    assert done.returncode == 0, done.stderr
+    last = standing(folder)
+    assert searched.ended.items() <= last.ended.items()
+    table = rows(folder / "trials.csv")
+    assert [row["id"] for row in table] == ["0", "1", "2", "3"]
+    assert len({row["config_hash"] for row in table}) == 4
+    assert {row["state"] for row in table} <= {"complete", "pruned"}
+    assert (folder / "report.html").is_file()
+
+
+def in_session(leader: int) -> list[psutil.Process]:
+    """The processes that are alive in the session that a command began."""
+    found = []
+    for one in psutil.process_iter():
+        with suppress(ProcessLookupError):
+            if os.getsid(one.pid) == leader:
+                found.append(one)
+    return alive(found)

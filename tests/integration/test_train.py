@@ -1,6 +1,8 @@
 """``topotune train``: one network without a search, stopped and gone on with."""
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -8,7 +10,18 @@ import pytest
 
 import topotune
 from tests.conftest import Cli
-from tests.integration.support import interrupt, line_count, resume_words, rows, same_weights, snapshot, wait_for
+from tests.integration.support import (
+    alive,
+    descendants,
+    end,
+    interrupt,
+    line_count,
+    resume_words,
+    rows,
+    same_weights,
+    snapshot,
+    wait_for,
+)
 
 EPOCHS = 16
 SETTINGS = {"topography": "grid2d", "weight": "0.1", "batch_size": "64", "epochs": str(EPOCHS), "threads": "1"}
@@ -100,4 +113,67 @@ def test_two_workers_stopped_and_gone_on_with_give_the_same_weights(cli: Cli) ->
     assert again.returncode == 0, again.stderr
     assert without_seconds(cli.cwd / "broken") == without_seconds(cli.cwd / "whole")
     one, other = (topotune.load_checkpoint(cli.cwd / name) for name in ("whole", "broken"))
+    assert same_weights(one, other)
+
+
+@pytest.mark.slow
+def test_after_sigterm_it_goes_on_to_the_same_weights(cli: Cli, unbroken: Path) -> None:
+    """As schedulers and clouds send it: to the one process."""
+    out = cli.cwd / "run"
+    process = cli.start("train", "--out", "run", *WORDS)
+    wait_for(lambda: line_count(out / "metrics.csv") > 3, 60, "3 epochs", process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+    assert "nothing that was finished is lost. Go on with:" in errors
+    kept = rows(out / "metrics.csv")
+    assert 3 <= len(kept) < EPOCHS
+    assert not (out / "result.json").exists()
+    words = resume_words(errors)
+    assert words == ["train", "--out", "run", *WORDS]
+    again = cli(*words)
+    assert again.returncode == 0, again.stderr
+    assert rows(out / "metrics.csv")[: len(kept)] == kept
+    assert without_seconds(out) == without_seconds(unbroken)
+    assert same_weights(topotune.load_checkpoint(out), topotune.load_checkpoint(unbroken))
+
+
+LONG = [*WORDS, "--set", "workers=2", "--set", "epochs=30"]
+
+
+@pytest.fixture(scope="module")
+def unbroken_pair(ray_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two ranks that nothing disturbed."""
+    cli = Cli(ray_folder, tmp_path_factory.mktemp("pair"))
+    done = cli("train", "--out", "run", *LONG)
+    assert done.returncode == 0, done.stderr
+    return cli.cwd / "run"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("everyone", [False, True])
+def test_two_workers_end_with_the_process_that_gets_sigterm(everyone: bool, cli: Cli, unbroken_pair: Path) -> None:
+    """Whether the ranks get it, too, or not: none of them stays, and the same command goes on to the same bits."""
+    process = cli.start("train", "--out", "broken", *LONG)
+    wait_for(lambda: line_count(cli.cwd / "broken" / "metrics.csv") > 3, 90, "3 epochs", process)
+    ranks = descendants(process)
+    assert len(ranks) >= 2
+    if everyone:
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.send_signal(signal.SIGTERM)
+    try:
+        _, errors = process.communicate(timeout=60)
+        wait_for(lambda: not alive(ranks), 10, "the end of the ranks")
+    finally:
+        end(ranks)
+    assert process.returncode == 143, errors
+    assert "Traceback" not in errors
+    assert 3 <= len(rows(cli.cwd / "broken" / "metrics.csv")) < 30
+    assert not (cli.cwd / "broken" / "result.json").exists()
+    again = cli(*resume_words(errors))
+    assert again.returncode == 0, again.stderr
+    assert without_seconds(cli.cwd / "broken") == without_seconds(unbroken_pair)
+    one, other = (topotune.load_checkpoint(folder) for folder in (cli.cwd / "broken", unbroken_pair))
     assert same_weights(one, other)

@@ -37,6 +37,9 @@ def test_defaults_are_the_first_papers() -> None:
         ("workers", 0, "workers = 0 is out of range"),
         ("seed", -1, "seed = -1 is out of range"),
         ("threads", -1, "threads = -1 is out of range"),
+        ("accumulate", 0, "accumulate = 0 is out of range; it must be finite and >= 1"),
+        ("accumulate", 2.0, "accumulate = 2.0 is not an integer"),
+        ("sync_batchnorm", 1, "sync_batchnorm = 1 is not true or false"),
         ("threads", 1025, "threads = 1025 is out of range; it must be finite and >= 0 and <= 1024"),
         ("weight", -1e-9, "weight = -1e-09 is out of range; it must be finite and >= 0"),
         ("weight", math.nan, "weight = nan is out of range"),
@@ -104,6 +107,32 @@ def test_each_worker_needs_two_samples(workers: int, batch_size: int, fits: bool
     else:
         with pytest.raises(InputError, match=f"batch_size {batch_size} leaves {workers} workers"):
             TrialConfig(workers=workers, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("workers", "accumulate", "batch_size", "fits"),
+    [(1, 2, 4, True), (1, 2, 3, False), (2, 3, 12, True), (2, 3, 11, False), (1, 129, 256, False)],
+)
+def test_each_micro_batch_needs_two_samples(workers: int, accumulate: int, batch_size: int, fits: bool) -> None:
+    settings = {"workers": workers, "accumulate": accumulate, "batch_size": batch_size}
+    if fits:
+        assert TrialConfig(**settings).accumulate == accumulate
+    else:
+        reason = (
+            f"^batch_size {batch_size} leaves {workers} workers with {accumulate} micro-batches each fewer than 2 "
+            "samples each$"
+        )
+        with pytest.raises(InputError, match=reason):
+            TrialConfig(**settings)
+
+
+def test_a_ratio_is_measured_on_whole_batches() -> None:
+    for topography in ("grid2d", "circle-learned"):
+        settings: dict[str, Any] = {"topography": topography, "weight": 0.2, "strength": "ratio"}
+        assert TrialConfig(**settings).accumulate == 1
+        with pytest.raises(InputError, match=r"^accumulate: strength 'ratio' measures the gradients of whole batches"):
+            TrialConfig(**settings, accumulate=2)
+        assert TrialConfig(**(settings | {"strength": "fixed"}), accumulate=2).accumulate == 2
 
 
 @pytest.mark.parametrize(("name", "value"), [("momentum", 0), ("momentum", 1), ("warmup", 1), ("weight", 2)])
@@ -213,7 +242,7 @@ OTHER: dict[str, Any] = {
     "layer_reduction": "mean", "epochs": 3, "batch_size": 64, "optimizer": "adam", "learning_rate": 0.1,
     "momentum": 0.5, "weight_decay": 0.0, "warmup": 0.0, "schedule": "epoch", "augment": False,
     "precision": "bfloat16", "seed": 1, "workers": 2, "loss": "as", "layers": "paper", "strength": "ratio",
-    "weight_schedule": "linear", "grid_divisor": "n",
+    "weight_schedule": "linear", "grid_divisor": "n", "accumulate": 2, "sync_batchnorm": True,
 }  # fmt: skip
 
 # settings that only some topographies read: the value, one that reads it, and some that do not
@@ -239,6 +268,12 @@ def _with(topography: str) -> TrialConfig:
 def test_everything_else_is_part_of_a_topographic_trial(name: str) -> None:
     base = TrialConfig(topography="grid2d", weight=1.0)
     assert base.replace(**{name: OTHER[name]}).hash != base.hash
+
+
+@pytest.mark.parametrize(("name", "value"), [("accumulate", 2), ("sync_batchnorm", True), ("workers", 2)])
+def test_how_a_step_is_divided_is_part_of_the_control_too(name: str, value: Any) -> None:
+    """Batch normalisation sees other samples, and sums are rounded otherwise."""
+    assert TrialConfig(**{name: value}).hash != TrialConfig().hash
 
 
 @pytest.mark.parametrize("name", SOME)

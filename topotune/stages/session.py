@@ -1,5 +1,6 @@
 """One study at work in one process."""
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from topotune.search.study import Study
 from topotune.search.study_file import check_own_data
 from topotune.tracking import Tracker, default_store, shown
 from topotune.training import arrangement
+from topotune.training.device import advice, pick_device
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Session:
             check_layers(self.file)
             check_data(self.file, self.site)
             self.join_cluster()
+            self._advise()
         try:
             self.study = Study(self.file, self.folder)
             self._stack.callback(self.study.close)
@@ -75,6 +78,14 @@ class Session:
             self._cluster.enter_context(runner.cluster(self.site.address))
             self._joined = True
         return runner.resources(self.file)
+
+    def _advise(self) -> None:
+        """Of a cluster started here, what speaks against a setting on this machine."""
+        devices = {pick_device(name) for name in self.file.choices("device")}
+        said = {advice(name, device) for name, device in product(self.file.choices("precision"), devices)} - {None}
+        if not self.site.address and "RAY_ADDRESS" not in os.environ:
+            for line in sorted(map(str, said)):
+                say(line)
 
     @property
     def where_runs_are(self) -> str:

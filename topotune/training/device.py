@@ -21,6 +21,17 @@ def pick_device(name: str, rank: int = 0) -> torch.device:
     return torch.device("cuda", rank % torch.cuda.device_count())
 
 
+def advice(precision: str, device: torch.device) -> str | None:
+    """What speaks against a precision on a device, in one line; None where nothing does."""
+    able = torch.cpu.get_capabilities()
+    if precision == "float32" or device.type != "cpu" or any(able.get(name) for name in _BFLOAT16):
+        return None
+    return "precision = 'bfloat16': this CPU has no such arithmetic and imitates it; 'float32' is many times faster"
+
+
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # as torch calls what x86 and ARM may have
+
+
 @dataclass(frozen=True)
 class Precision:
     """Which device, and in which precision the forward pass runs."""

@@ -65,7 +65,15 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
     errors = multiprocessing.get_context("spawn").SimpleQueue()
     every = (errors, function, free_address(LOOPBACK), *arguments)
     try:
-        start_processes(_guarded, args=every, nprocs=workers, start_method="spawn")  # type: ignore[no-untyped-call]
+        ranks = start_processes(  # type: ignore[no-untyped-call]
+            _guarded, args=every, nprocs=workers, join=False, daemon=True, start_method="spawn"
+        )
+        try:
+            while not ranks.join():
+                pass
+        finally:  # of a SIGTERM, or a notebook's interrupt, the ranks know nothing
+            for process in ranks.processes:
+                process.terminate()
     except ProcessRaisedException as trace:
         if errors.empty():
             raise

@@ -21,7 +21,7 @@ from topotune.models.topographic import build_model
 from topotune.training import METRICS, RESULT, STATE, checkpoint, distributed, memory
 from topotune.training.arrangement import Arranger, check_layers, hold_out, topography_of
 from topotune.training.batchnorm import synchronise
-from topotune.training.device import Precision, pick_device
+from topotune.training.device import Precision, advice, pick_device
 from topotune.training.loop import Pull, evaluate, train_epoch
 from topotune.training.records import (
     EpochMetrics,
@@ -57,6 +57,8 @@ def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Rep
         check_layers(config)
         checkpoint.claim(out, config)
     run = _Run(config, out, data)
+    if distributed.rank() == 0 and not run.finished and (said := advice(config.precision, run.device)):
+        print(said, file=sys.stderr, flush=True)
     for metrics in run.history:
         run.tell(report, metrics)
     while run.epoch < config.epochs:

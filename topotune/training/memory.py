@@ -14,6 +14,9 @@ from topotune.training import MEMORY
 # of <malloc.h>
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
+# what torch on a CPU says: its own allocator, or one of its libraries' through the system
+_NO_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory")
+
 
 @cache
 def keep_freed_memory() -> bool:
@@ -34,7 +37,7 @@ def keep_freed_memory() -> bool:
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that a tensor found no memory, on a GPU or on a CPU."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     )
 
 

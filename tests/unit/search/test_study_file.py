@@ -400,3 +400,85 @@ def test_device_and_threads_do_not_change_the_study(load: Load) -> None:
 @pytest.mark.parametrize("seed", [0, 2**31 - 1])
 def test_the_seeds_of_a_study(seed: int, load: Load) -> None:
     assert load(study__seed=seed).option("study", "seed") == seed
+
+
+RECIPE = "[fixed]\nrecipe = 'truong2025'\ndataset = 'mnist'\nmodel = 'mnist_cnn'\n"
+SPELLED = """
+[fixed]
+dataset = "mnist"
+model = "mnist_cnn"
+optimizer = "adam"
+learning_rate = 0.001
+weight_decay = 0.0
+batch_size = 64
+schedule = "constant"
+augment = false
+loss = "ws"
+layers = "code"
+epochs = 10
+"""
+
+
+def test_a_recipe_is_worth_what_it_stands_for(load: Load) -> None:
+    study, spelled = load(RECIPE), load(SPELLED)
+    assert study.constants == spelled.constants
+    assert study.hash == spelled.hash
+    assert study.epochs == 10
+    assert "recipe" not in to_toml(study)
+    assert load(to_toml(study)).hash == study.hash
+    assert _suggest(study)[0] == _suggest(spelled)[0]
+
+
+def test_what_stands_in_any_section_wins_over_the_recipe(load: Load) -> None:
+    searched = "[nuisance]\nlearning_rate = {low = 0.01, high = 0.1}\n[scientific]\nbatch_size = {choices = [16, 32]}"
+    study = load(f"{RECIPE}epochs = 3\n{searched}")
+    assert study.epochs == 3
+    assert set(study.dimensions) == {"learning_rate", "batch_size"}
+    assert "learning_rate" not in study.sections["fixed"]
+    assert "batch_size" not in study.sections["fixed"]
+    assert study.constants["optimizer"] == "adam"
+    assert load(RECIPE, learning_rate=0.5).constants["learning_rate"] == 0.5
+
+
+def test_a_recipe_by_the_command_line(load: Load) -> None:
+    text = RECIPE.replace("recipe = 'truong2025'\n", "")
+    assert load(text, recipe="truong2025").hash == load(RECIPE).hash
+    assert load(text, fixed__recipe="truong2025").hash == load(RECIPE).hash
+    # another than the file's
+    other = load(RECIPE, recipe="poli2022", dataset="cifar10", model="resnet18")
+    assert (other.epochs, other.constants["optimizer"], other.constants["batch_size"]) == (100, "sgd", 256)
+    assert (
+        load(text.replace("mnist", "digits").replace("digits_cnn", "small_cnn"), recipe="poli2022", epochs=2).epochs
+        == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[fixed]\nrecipe = 'poli'", "[fixed]: unknown recipe 'poli'; choose from poli2022, truong2025"),
+        ("[fixed]\nrecipe = 3", "[fixed]: unknown recipe 3; choose from poli2022"),
+        ("[fixed]\nrecipe = {choices = ['poli2022', 'truong2025']}", "[fixed]: unknown recipe {'choices'"),
+        ("[fixed]\nrecipe = 'poli2022'", "[fixed]: recipe 'poli2022' knows no number of epochs for dataset 'digits'"),
+        (
+            "[fixed]\nrecipe = 'poli2022'\nmodel = 'resnet18'\ndataset = {choices = ['cifar10', 'cifar100']}",
+            "[fixed]: recipe 'poli2022' knows no number of epochs for dataset {'choices': ['cifar10', 'cifar100']}",
+        ),
+        ("[nuisance]\nrecipe = 'poli2022'", "[nuisance]: unknown setting 'recipe'"),
+        ("[scientific]\nrecipe = {choices = ['poli2022']}", "[scientific]: unknown setting 'recipe'"),
+        ("[fixed]\naccumulate = 2\nstrength = 'ratio'\nweight = 0.1\ntopography = 'line'", "accumulate: strength"),
+        ("[fixed]\naccumulate = 4\n[nuisance]\nbatch_size = {low = 4, high = 64}", "batch_size 4 leaves 1 workers"),
+    ],
+)
+def test_wrong_recipes_and_micro_batches(text: str, reason: str, load: Load, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        load(text)
+    assert str(error.value).startswith(f"{tmp_path / 'space.toml'}: ")
+    assert reason in str(error.value)
+
+
+def test_a_searched_data_set_needs_epochs_beside_a_recipe(load: Load) -> None:
+    study = load("[fixed]\nrecipe = 'poli2022'\nepochs = 4\nmodel = 'resnet18'\n"
+                 "[scientific]\ndataset = {choices = ['cifar10', 'cifar100']}")  # fmt: skip
+    assert study.epochs == 4
+    assert study.constants["schedule"] == "epoch"

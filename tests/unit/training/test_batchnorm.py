@@ -4,6 +4,7 @@ import copy
 import pickle
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,9 @@ def _gang(rank: int, address: str, out: Path, config: TrialConfig) -> None:
         left: dict[str, Any] = {f"steps {size}": _steps(rank, 2, size) for size in SIZES}
         for name, together in RUNS.items():
             left[name] = fit(config.replace(sync_batchnorm=together), out / name)
+        # ten batches of 107, and one of 7: two micro-batches for the rank with 4, where the other has 3 samples
+        uneven = config.replace(sync_batchnorm=True, batch_size=107, accumulate=2)
+        left["uneven"] = fit(uneven, out / "uneven")
     (out / f"left-{rank}").write_bytes(pickle.dumps(left))
 
 
@@ -219,6 +223,15 @@ def test_two_ranks_train_as_one_does(gang: Any, quick: Quick, tmp_path: Path) ->
         assert told.task_loss == pytest.approx(alone.history[0].task_loss, abs=1e-4)
         assert told.topographic_loss == pytest.approx(alone.history[0].topographic_loss, abs=1e-4)
         assert told.validation_loss == pytest.approx(alone.history[0].validation_loss, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_ranks_of_different_sizes_divide_their_batches_alike(gang: Any) -> None:
+    """Or the one would wait for statistics of a micro-batch that the other does not have."""
+    _out, first, second = gang
+    told = [replace(left["uneven"].history[0], seconds=0) for left in (first, second)]
+    assert told[0] == told[1]
+    assert 0 < told[0].validation_accuracy < 1
 
 
 def test_it_is_the_ranks_that_are_synchronised(quick: Quick, tmp_path: Path) -> None:

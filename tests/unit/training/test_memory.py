@@ -40,6 +40,7 @@ def test_a_lack_of_memory_is_told_from_other_errors() -> None:
     assert memory.ran_out(error.value)
     assert memory.ran_out(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
     assert memory.ran_out(MemoryError("std::bad_alloc"))
+    assert memory.ran_out(RuntimeError("posix_memalign failed:Cannot allocate memory (12)"))  # a convolution's
     for other in (
         RuntimeError("CUDA error: device-side assert triggered"), ValueError("DefaultCPUAllocator"),
         KeyboardInterrupt(), InputError("not enough memory even for micro-batches of 2 samples"),
