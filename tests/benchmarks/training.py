@@ -5,7 +5,8 @@
 
 plain     as the first paper's code runs: torchvision's transforms sample by sample in two DataLoader workers, float32,
           the channel loss written out, torch's own use of memory
-ours      bfloat16, channels_last, batches made from memory, the channel loss as it is here (grid2d)
+ours      bfloat16 where the device has it, else float32; batches made from memory, the channel loss as it is here
+          (grid2d)
 control   ours without topography
 bare      forward, backward and optimiser of the control on one batch that is there already: its floor
 
@@ -37,10 +38,12 @@ from topotune.data.splits import load_split
 from topotune.files import write_json
 from topotune.models.topographic import build_model
 from topotune.training.arrangement import topography_of
+from topotune.training.device import advice
 from topotune.training.fit import _Run
 from topotune.training.loop import train_epoch
 
 WARM = 2  # steps that are not timed
+FAST = "float32" if advice("bfloat16", DEVICE) else "bfloat16"  # here
 
 
 def ours(config: TrialConfig, data: Path, steps: int, bare: bool) -> float:
@@ -104,7 +107,7 @@ def plain(config: TrialConfig, data: Path, steps: int) -> float:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            float(loss)  # to be printed
+            loss.item()  # to be printed
 
     return _timed(lambda: train(WARM), lambda: train(steps)) / steps
 
@@ -124,7 +127,7 @@ def _timed(warm: object, work: object) -> float:
 
 def measure(kind: str, model: str, options: argparse.Namespace) -> float:
     """Seconds a step of one kind, in this process."""
-    base = TrialConfig(dataset="cifar10", model=model, batch_size=options.batch, precision="bfloat16")
+    base = TrialConfig(dataset="cifar10", model=model, batch_size=options.batch, precision=options.precision)
     topographic = base.replace(topography="grid2d", weight=0.1)
     if kind == "plain":
         return plain(topographic.replace(precision="float32", loss=DIRECT), options.data, options.steps)
@@ -139,6 +142,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=["resnet18", "vgg16", "densenet121"])
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default=FAST, help="of ours; default: %(default)s"
+    )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
@@ -148,7 +154,7 @@ def main() -> None:
     if options.kind:
         print(json.dumps(measure(options.kind, options.models[0], options)))
         return
-    print(f"batch {options.batch}, {DEVICE}, {torch.get_num_threads()} threads; images a second")
+    print(f"batch {options.batch}, {options.precision}, {DEVICE}, {torch.get_num_threads()} threads; images a second")
     print(f"{'model':12} " + " ".join(f"{kind:>8}" for kind in KINDS) + "  ours/plain  over the bare step")
     rows = []
     for model in options.models:
@@ -156,6 +162,7 @@ def main() -> None:
         for _ in range(options.rounds):
             for kind in KINDS:
                 words = ["--data", options.data, "--models", model, "--batch", options.batch, "--steps", options.steps]
+                words += ["--precision", options.precision]
                 command = [sys.executable, "-m", "tests.benchmarks.training", "--kind", kind, *map(str, words)]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
                 found[kind].append(json.loads(done.stdout.splitlines()[-1]))
@@ -167,7 +174,10 @@ def main() -> None:
             flush=True,
         )
     if options.out:
-        write_json(options.out, {"batch": options.batch, "device": str(DEVICE), "training": rows})
+        write_json(
+            options.out,
+            {"batch": options.batch, "precision": options.precision, "device": str(DEVICE), "training": rows},
+        )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ def advice(precision: str, device: torch.device) -> str | None:
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # as torch calls what x86 and ARM may have
 
 
+LAYOUT = torch.channels_last  # of images and weights
+
+
 @dataclass(frozen=True)
 class Precision:
     """Which device, and in which precision the forward pass runs."""
@@ -40,8 +43,8 @@ class Precision:
     bfloat16: bool
 
     def images(self, images: Tensor) -> Tensor:
-        """Images in the memory layout that is fast in this precision."""
-        return images.to(memory_format=torch.channels_last) if self.bfloat16 else images
+        """Images in the memory layout that convolutions are fast in."""
+        return images.to(memory_format=LAYOUT)
 
     def autocast(self) -> torch.autocast:
         """The context of the forward pass."""

@@ -21,7 +21,7 @@ from topotune.models.topographic import build_model
 from topotune.training import METRICS, RESULT, STATE, checkpoint, distributed, memory
 from topotune.training.arrangement import Arranger, check_layers, hold_out, topography_of
 from topotune.training.batchnorm import synchronise
-from topotune.training.device import Precision, advice, pick_device
+from topotune.training.device import LAYOUT, Precision, advice, pick_device
 from topotune.training.loop import Pull, evaluate, train_epoch
 from topotune.training.records import (
     EpochMetrics,
@@ -97,9 +97,8 @@ class _Run:
         if self.steps == 0:
             raise InputError(f"batch_size {config.batch_size}: {config.dataset!r} has {len(self.train)} samples only")
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        layout = torch.channels_last if self.precision.bfloat16 else torch.contiguous_format
         self.model = build_model(config.model, self.entry.shape[0], self.entry.classes)
-        self.model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self.model.to(self.device, memory_format=LAYOUT)  # type: ignore[call-overload]
         if config.sync_batchnorm and config.workers > 1:
             self.model = synchronise(self.model, self.device)
         self.pull, self.arranger = self._assemble(probe)
