@@ -24,6 +24,8 @@ bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.layer --out bench/layer.json
 	$(BIN)/python -m tests.benchmarks.step --out bench/step.json
 	$(BIN)/python -m tests.benchmarks.trial_start --out bench/trial_start.json
+	@test -z "$(DATA)" || $(BIN)/python -m tests.benchmarks.training --data $(DATA) --out bench/training.json
+	@test -z "$(DATA)" || $(BIN)/python -m tests.benchmarks.data_memory --data $(DATA) --out bench/data_memory.json
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "topotune needs Python 3.11 or later: make PYTHON=python3.11"; exit 1; }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from topotune.topography.positions import positions as positions
     from topotune.topography.targets import target_similarity as target_similarity
     from topotune.training.fit import fit as fit
-    from topotune.training.fit import train as train
+    from topotune.training.launch import train as train
     from topotune.training.topography import Topography as Topography
 
 _HOMES = {
@@ -42,7 +42,7 @@ _HOMES = {
     "select_layers": "models.topographic",
     "target_similarity": "topography.targets",
     "topographic_layers": "models.topographic",
-    "train": "training.fit",
+    "train": "training.launch",
 }
 __all__ = sorted(_HOMES)
 

@@ -1,6 +1,8 @@
 """The command line: parse, call one function of ``commands``."""
 
 import argparse
+import os
+import select
 import shlex
 import signal
 import sys
@@ -28,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StageError as error:
         return _fail(str(error), 1)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            return 128 + signal.SIGPIPE
         if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C left a library in the middle of something
             return _stopped(words, options, terminated)
         # a full disk, a folder that may not be written
@@ -35,6 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _stopped(words, options, terminated)
     return 0
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads standard output any more, as when ``head`` has enough; what is left goes nowhere then."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    left = any(event & select.POLLERR for _file, event in output.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return left
 
 
 def _terminate_like_ctrl_c() -> list[int]:

@@ -21,7 +21,7 @@ def train(options: argparse.Namespace) -> None:
     config, data = TrialConfig.from_dict(dict(map(parse_override, options.set)), where="--set"), _data(options)
     if is_own(config.dataset):
         check_size(config.model, config.dataset, dataset_entry(config.dataset, data))
-    from topotune.training.fit import train as train_one  # torch: seconds that a wrong setting need not wait for
+    from topotune.training.launch import train as train_one  # torch: seconds that a wrong setting need not wait for
 
     if options.download:
         from topotune.data.splits import load_split

@@ -1,7 +1,11 @@
 """The command line's words: help, and errors in one line."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from topotune.cli import main
 from topotune.commands import _check_free
 from topotune.errors import InputError
 
+ROOT = str(Path(__file__).resolve().parents[2])
 COMMANDS = (
     "run", "search", "confirm", "prune", "report", "plan", "studies", "show", "positions", "ui", "data", "train",
 )  # fmt: skip
@@ -113,3 +118,13 @@ def test_a_port_that_is_taken_is_named() -> None:
     for wrong in (70000, 65536, 0, -1):
         with pytest.raises(InputError, match=f"--port {wrong}: must be from 1 to 65535"):
             _check_free("127.0.0.1", wrong)
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    """As in ``topotune positions grid2d 60000 | head -1``."""
+    command = f"{sys.executable} -m topotune positions grid2d 60000 | head -1"
+    words = ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, timeout=100, env=os.environ | {"PYTHONPATH": ROOT}
+    )
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (128 + signal.SIGPIPE, 1, "")

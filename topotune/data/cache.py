@@ -109,6 +109,10 @@ def _fingerprint(name: str, files: Sequence[Path]) -> str:
     for path in files:
         try:
             found = os.stat(path)  # a hundred thousand sounds: pathlib takes twice as long
+        except FileNotFoundError:
+            raise InputError(
+                f"{path} is missing; --download fetches it where it has a public source and there is a network"
+            ) from None
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error})") from None
         digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())

@@ -3,7 +3,6 @@
 import math
 import sys
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -122,11 +121,6 @@ class _Run:
         except (RuntimeError, MemoryError) as error:
             if not memory.ran_out(error):
                 raise
-            if self.pull and self.pull.ratio:
-                raise InputError(
-                    f"out of memory with batch_size {self.config.batch_size}: strength 'ratio' measures the gradients "
-                    "of whole batches, so give fewer samples a batch, or more workers"
-                ) from None
             if self.pull and self.pull.ratio:  # as TrialConfig says of accumulate
                 raise InputError(
                     f"not enough memory for batch_size {self.config.batch_size}, which strength 'ratio' needs at once"
@@ -281,36 +275,3 @@ def _optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay, fused=True)
     return torch.optim.SGD(model.parameters(), lr=rate, momentum=config.momentum, weight_decay=decay, fused=True)
-
-
-def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: Report | None = None) -> TrialResult:
-    """``fit`` in this process, or in as many new processes of this machine as ``config.workers`` says.
-
-    ``report`` then runs in the first of them, so it must be importable there.
-    """
-    if config.workers == 1:
-        return fit(config, out, data, report=report)
-    if pick_device(config.device).type == "cuda" and config.workers > torch.cuda.device_count():
-        raise InputError(
-            f"workers = {config.workers}: each needs a GPU of its own, and {torch.cuda.device_count()} are here"
-        )
-    check_layers(config)
-    checkpoint.claim(out, config)
-    while True:
-        try:
-            distributed.launch(config.workers, _fit_rank, config, out, data, report)
-            break
-        except OutOfMemory as error:
-            print(error, file=sys.stderr, flush=True)
-    result = read_result(out)
-    assert result is not None  # every rank ended without an error
-    return result
-
-
-def _fit_rank(
-    rank: int, address: str, config: TrialConfig, out: Path, data: Path | None, report: Report | None
-) -> None:
-    device = pick_device(config.device, rank)
-    # stopped within the group: what an exception holds must be gone before the group is
-    with distributed.process_group(rank, config.workers, address, device), suppress(TrialStopped):
-        fit(config, out, data, report=report)

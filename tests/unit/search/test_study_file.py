@@ -384,8 +384,10 @@ def test_the_studies_that_come_with_the_package_are_whole() -> None:
             assert study.topographies == ("none", "grid2d", "grid2d-assigned")
             assert study.dimensions["weight"] == Choices((0.1, 0.3, 0.5, 1.0, 2.0, 3.0))
         assert json.dumps(study.sections)  # plain values only
-        if "cifar10" in path.stem:  # the first paper's recipe
-            assert study.epochs == 100
+        dataset, _, model = path.stem.partition("_")
+        if model in ("resnet18", "vgg16", "densenet121"):  # the first paper's recipe
+            assert (study.constants["dataset"], study.constants["model"]) == (dataset, model)
+            assert study.epochs == {"cifar10": 100, "cifar100": 100, "birddcase": 36, "speechcommands": 12}[dataset]
             assert study.ends("batch_size") == (256, 256)
             assert study.constants["layer_reduction"] == "sum"
             published = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0)

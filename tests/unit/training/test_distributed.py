@@ -29,7 +29,8 @@ from topotune.models.topographic import build_model
 from topotune.training import distributed
 from topotune.training.arrangement import Arranger, hold_out, topography_of
 from topotune.training.device import Precision
-from topotune.training.fit import fit, train
+from topotune.training.fit import fit
+from topotune.training.launch import train
 from topotune.training.loop import Pull, evaluate, losses, train_epoch
 from topotune.training.records import EpochMetrics, TrialStopped
 from topotune.training.topography import Topography

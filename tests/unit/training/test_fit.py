@@ -28,7 +28,8 @@ from topotune.models.topographic import build_model
 from topotune.topography import arrangement_of
 from topotune.training.arrangement import hold_out, topography_of
 from topotune.training.device import pick_device
-from topotune.training.fit import fit, train
+from topotune.training.fit import fit
+from topotune.training.launch import train
 from topotune.training.loop import Evaluation
 from topotune.training.records import EpochMetrics, TrainingDiverged, TrialResult, read_result
 from topotune.training.schedule import warmup_cosine
@@ -605,7 +606,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from topotune.config import TrialConfig
-from topotune.training.fit import train
+from topotune.training.launch import train
 
 torch.backends.mkldnn.set_flags(False)  # it maps memory of its own, and says in other words that there is none
 
