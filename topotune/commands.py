@@ -32,9 +32,10 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _print_epoch(metrics: Any) -> None:
+    auc = "" if metrics.validation_roc_auc is None else f", ROC-AUC {metrics.validation_roc_auc:.4f}"
     print(
         f"epoch {metrics.epoch}: task loss {metrics.task_loss:.4f}, topographic loss {metrics.topographic_loss:.4f}, "
-        f"validation accuracy {metrics.validation_accuracy:.4f} ({metrics.seconds:.1f} s)",
+        f"validation accuracy {metrics.validation_accuracy:.4f}{auc} ({metrics.seconds:.1f} s)",
         flush=True,
     )
 
@@ -154,7 +155,10 @@ def _tell_of_data(options: argparse.Namespace, names: list[str]) -> None:
     from topotune.data.check import ABSENT, DAMAGED, check
     from topotune.show import data_text
 
-    found = [check(name, _data(options)) for name in names]
+    data = _data(options)
+    if data and not data.is_dir():
+        raise InputError(f"data folder {data} does not exist; give the folder that holds data sets with --data")
+    found = [check(name, data) for name in names]
     print(json.dumps(found, indent=2) if options.json else data_text(found), flush=True)
     bad = (DAMAGED, ABSENT) if options.names else (DAMAGED,)
     if wrong := [f"{one['dataset']} is {one['state']}: {one['problem']}" for one in found if one["state"] in bad]:

@@ -8,7 +8,7 @@ import torch
 
 from topotune.data import DATASETS, PARTS
 from topotune.data.batches import evaluation_batches, training_batches
-from topotune.data.splits import Split, load_split
+from topotune.data.splits import Split, forget_splits, load_split
 
 FOLDERS = {
     "mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py", "cifar10_8020": "cifar-10-batches-py",
@@ -28,7 +28,7 @@ def dataset(request: pytest.FixtureRequest) -> Dataset:
         root = request.getfixturevalue("real_data")
         if not (root / FOLDERS[name]).is_dir():
             pytest.skip(f"no {FOLDERS[name]} in {root}")
-    load_split.cache_clear()
+    forget_splits()
     return name, {part: load_split(name, part, root) for part in PARTS}, root
 
 
@@ -78,7 +78,7 @@ def test_the_parts_are_disjoint_and_the_same_again(dataset: Dataset) -> None:
     # CIFAR's official parts hold a few pictures twice, and two of the digits are alike
     assert (train & validation).total() <= 0.001 * train.total() + 1
     assert (train & test).total() <= 0.001 * train.total() + 1
-    load_split.cache_clear()
+    forget_splits()
     again = load_split(name, "train", root)
     assert again.checksum == parts["train"].checksum
     assert torch.equal(again.labels, parts["train"].labels)

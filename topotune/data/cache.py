@@ -4,6 +4,7 @@ TOPOTUNE_CACHE, or ~/.cache/topotune, holds a folder for each part of each data 
 files that it was made of. It can be deleted at any time: the next run prepares it anew.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from topotune.errors import InputError
+from topotune.errors import InputError, StageError
 from topotune.files import read_table, write_json
 
 FORMAT = 1  # of what readers write: another number, and everything is prepared anew
@@ -44,6 +45,7 @@ def prepared(name: str, files: Sequence[Path], prepare: Prepare) -> Path:
 
     Raises:
         InputError: the cache cannot be written, or what ``prepare`` raises.
+        StageError: the disk is full.
     """
     home = cache_folder()
     folder = home / f"{name}-{_fingerprint(name, files)}"
@@ -54,8 +56,9 @@ def prepared(name: str, files: Sequence[Path], prepare: Prepare) -> Path:
                 if not (folder / META).exists():
                     _make(folder, prepare)
         except OSError as error:
-            raise InputError(
-                f"prepared data cannot be kept in {home} ({error}); TOPOTUNE_CACHE names another folder"
+            kind = StageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InputError
+            raise kind(
+                f"prepared data cannot be kept in {home} ({error.strerror or error}); TOPOTUNE_CACHE names another one"
             ) from None
     return folder
 
@@ -121,10 +124,14 @@ def _fingerprint(name: str, files: Sequence[Path]) -> str:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Others wait here, and then find the work done."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    """Others wait here, and then find the work done. The file goes with its lock: who waited for it takes a new one."""
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return

@@ -7,7 +7,7 @@ from typing import Any
 
 from topotune.data import PARTS, DatasetEntry, Reader, dataset_entry, is_own
 from topotune.data.sources import verified
-from topotune.data.splits import load_split, prepared_folder
+from topotune.data.splits import forget_splits, load_split, prepared_folder
 from topotune.errors import InputError
 
 ABSENT, DAMAGED, PARTIAL, WHOLE = "absent", "damaged", "partial", "whole"
@@ -92,7 +92,7 @@ def _checksums(reader: Reader) -> Mapping[str, str]:
 def _samples(name: str, entry: DatasetEntry, root: Path | None) -> dict[str, Any]:
     """How many samples each part and each class has, what was mended, and where the prepared arrays are."""
     splits = {part: load_split(name, part, root) for part in PARTS}
-    load_split.cache_clear()
+    forget_splits()
     official = {part: getattr(entry, part) for part in PARTS}
     whole = all(len(split) >= official[part] for part, split in splits.items())
     return {

@@ -69,6 +69,8 @@ class ImageFolder:
             samples = [samples[index] for index in drawn(len(samples), part, len(samples) - drawn_count(len(samples)))]
         shape = (len(samples), *first.shape)
         images = np.lib.format.open_memmap(out / "images.npy", "w+", np.uint8, shape)
+        with (out / "images.npy").open("r+b") as file:  # where the disk is full a mapped write would end the process
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         for index, (path, _label) in enumerate(samples):
             pixels = _pixels(path, mode, size)
             if pixels.shape != first.shape:

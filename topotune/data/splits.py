@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +47,6 @@ class Split:
         return replace(self, images=self.images[index], labels=self.labels[index])
 
 
-@lru_cache(maxsize=4)
 def load_split(name: str, part: str, root: Path | None = None, download: bool = False) -> Split:
     """One part (train, validation, test) of the data set ``name``, kept open for the next trial of this process.
 
@@ -62,16 +60,16 @@ def load_split(name: str, part: str, root: Path | None = None, download: bool = 
         raise unknown("part of a data set", part, PARTS)
     if download:
         entry.make_reader().fetch(root)
-    folder = prepared_folder(name, part, root)
-    meta: dict[str, Any] = read_meta(folder)
-    if not entry.mean:
-        of_training = meta if part == "train" else read_meta(prepared_folder(name, "train", root))
-        entry = replace(entry, mean=tuple(of_training["mean"]), std=tuple(of_training["std"]))
-    clips = open_array(folder, "clips") if (folder / "clips.npy").exists() else None
-    images, labels = open_array(folder, "images"), open_array(folder, "labels")
-    if entry.name:  # a folder's images are looked at only now
-        entry = replace(entry, shape=(images.shape[1], images.shape[2], images.shape[3]))
-    return Split(images, labels, meta["checksum"], entry, clips, meta.get("notes", {}))
+    # a user's own data may change while this process lives
+    found = prepared_folder if entry.name else _prepared_once
+    folder = found(name, part, root)
+    return _open(entry, folder, folder if entry.mean or part == "train" else found(name, "train", root))
+
+
+def forget_splits() -> None:
+    """Let go of what is kept open, so that the next trial looks at the files again."""
+    _prepared_once.cache_clear()
+    _open.cache_clear()
 
 
 def prepared_folder(name: str, part: str, root: Path | None) -> Path:
@@ -83,3 +81,20 @@ def prepared_folder(name: str, part: str, root: Path | None) -> Path:
     reader = dataset_entry(name, root).make_reader()
     files = reader.files(root, part)
     return prepared(f"{name.removesuffix('/')}-{part}", files, lambda out: reader.prepare(root, part, out))
+
+
+_prepared_once = lru_cache(maxsize=16)(prepared_folder)
+
+
+@lru_cache(maxsize=4)
+def _open(entry: DatasetEntry, folder: Path, training: Path) -> Split:
+    """The prepared arrays in ``folder``; mean and deviation, if the entry has none, are those of ``training``."""
+    meta = read_meta(folder)
+    if not entry.mean:
+        said = read_meta(training)
+        entry = replace(entry, mean=tuple(said["mean"]), std=tuple(said["std"]))
+    clips = open_array(folder, "clips") if (folder / "clips.npy").exists() else None
+    images, labels = open_array(folder, "images"), open_array(folder, "labels")
+    if entry.name:  # a folder's images are looked at only now
+        entry = replace(entry, shape=(images.shape[1], images.shape[2], images.shape[3]))
+    return Split(images, labels, meta["checksum"], entry, clips, meta.get("notes", {}))

@@ -15,7 +15,7 @@ from topotune.folder import StudyFolder
 from topotune.training.checkpoint import load_config, load_model
 from topotune.training.device import Precision, pick_device
 from topotune.training.loop import Evaluation, evaluate
-from topotune.training.records import TrialResult
+from topotune.training.records import TrialResult, images_at_once
 
 Train = Callable[[TrialConfig, Path, Path | None], TrialResult]
 
@@ -88,4 +88,4 @@ def evaluate_checkpoint(checkpoint: Path, split: Split) -> Evaluation:
     precision = Precision(device, config.precision == "bfloat16")
     if config.threads:
         torch.set_num_threads(config.threads)
-    return evaluate(model.to(device), evaluation_batches(split.to(device)), precision)
+    return evaluate(model.to(device), evaluation_batches(split.to(device), images_at_once(checkpoint)), precision)

@@ -16,6 +16,7 @@ from topotune.models.topographic import topographic_layers
 from topotune.training.checkpoint import load_config, load_model
 from topotune.training.device import Precision, pick_device
 from topotune.training.loop import evaluate
+from topotune.training.records import images_at_once
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ def prune_one(job: PruneJob) -> list[Row]:
     split = load_split(config.dataset, "test", job.data)
     there = split.to(device)
     layers = topographic_layers(config.model, model.to(device), config.layers, config.loss).values()
-    rows = []
+    rows, many = [], images_at_once(job.checkpoint)
     for proportion in job.proportions:
         with pruned(layers, proportion):
-            accuracy = evaluate(model, evaluation_batches(there), precision).accuracy
+            accuracy = evaluate(model, evaluation_batches(there, many), precision).accuracy
         rows.append(
             {
                 "topography": config.topography,

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from topotune import provenance
 from topotune.config import TrialConfig
-from topotune.data.splits import load_split
+from topotune.data.splits import forget_splits, load_split
 from topotune.files import read_table
 from topotune.folder import StudyFolder
 from topotune.search.space import StudyFile
@@ -150,5 +150,5 @@ def check_data(file: StudyFile, site: Site) -> str:
     """Read the training data here once, so that a damaged file is found before anything starts; its checksum."""
     check_own_data(file, site.data)
     checksums = [load_split(name, "train", site.data, site.download).checksum for name in file.choices("dataset")]
-    load_split.cache_clear()
+    forget_splits()
     return ", ".join(checksums)

@@ -10,6 +10,7 @@ result.json          written once the run is finished
 arrangement.json     the channels' positions, where they were learned or assigned (arrangement.py)
 """
 
+import io
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from zipfile import ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from topotune.config import TrialConfig
@@ -35,7 +36,14 @@ def save_weights(folder: Path, model: nn.Module, config: TrialConfig, in_channel
     """Write ``model.safetensors``: every parameter and buffer, and a header from which the model can be rebuilt."""
     header = {"model": config.model, "in_channels": in_channels, "classes": classes, "config_hash": config.hash}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path, {HEADER: json.dumps(header)}))
+    content = save(tensors, {HEADER: json.dumps(header)})
+    write_atomically(folder / WEIGHTS, lambda path: _write(path, content))
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    """By Python itself: of a full disk, safetensors and torch raise errors of their own."""
+    with path.open("wb") as file:
+        file.write(content)
 
 
 def load_config(folder: Path) -> TrialConfig:
@@ -82,8 +90,10 @@ def load_model(folder: Path) -> nn.Module:
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write ``last/state.pt`` whole, and keep the one before: after a crash there is one or the other."""
+    content = io.BytesIO()
+    torch.save(state, content)
     fresh = folder / f"{STATE}.new"
-    write_atomically(fresh, lambda path: torch.save(state, path))
+    write_atomically(fresh, lambda path: _write(path, content.getbuffer()))
     if (folder / STATE).exists():
         os.replace(folder / STATE, folder / PREVIOUS)
     os.replace(fresh, folder / STATE)
@@ -101,6 +111,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         if state is not None:
             if path != paths[0]:
                 print(f"{paths[0]} is damaged; going on from {path}", file=sys.stderr, flush=True)
+                paths[0].unlink()  # else the next one would push the good one out
             return state
     if not paths:
         return None
@@ -122,19 +133,24 @@ def _read_state(path: Path) -> dict[str, Any] | None:
     return state if isinstance(state, dict) and "epoch" in state else None
 
 
-def claim(folder: Path, config: TrialConfig) -> None:
-    """Make ``folder`` this trial's own.
+def check_free(folder: Path, config: TrialConfig) -> None:
+    """Whether a trial can live in ``folder``.
 
     Raises:
-        InputError: another trial lives there.
+        InputError: another trial lives there, or it is no folder.
     """
-    path = folder / CONFIG
-    if path.exists():
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is no folder; a trial needs one of its own")
+    if (folder / CONFIG).exists():
         there = load_config(folder)
         if there.hash != config.hash:
             differing = [name for name, value in config.to_dict().items() if getattr(there, name) != value]
             raise InputError(
                 f"{folder} holds another trial ({there.hash}, not {config.hash}); they differ in {', '.join(differing)}"
             )
-        return
-    write_json(path, config.to_dict())
+
+
+def claim(folder: Path, config: TrialConfig) -> None:
+    """Make ``folder`` this trial's own, which must be free."""
+    if not (folder / CONFIG).exists():
+        write_json(folder / CONFIG, config.to_dict())

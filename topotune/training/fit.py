@@ -42,7 +42,7 @@ def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Rep
 
     Args:
         config: the trial's settings.
-        out: the trial's folder (see ``checkpoint``); rank 0 alone writes there.
+        out: the trial's folder (see ``checkpoint``); rank 0 alone writes there, but for ``last/memory.json``.
         data: folder of the data sets; ``digits`` needs none.
         report: called on rank 0 after every epoch, those from before a restart included.
 
@@ -54,8 +54,10 @@ def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Rep
         raise InputError(f"the config asks for {config.workers} workers, but {distributed.world_size()} are running")
     if distributed.rank() == 0:
         check_layers(config)
-        checkpoint.claim(out, config)
+        checkpoint.check_free(out, config)
     run = _Run(config, out, data)
+    if distributed.rank() == 0:  # only now, when there is nothing left that could be wrong with the settings
+        checkpoint.claim(out, config)
     if distributed.rank() == 0 and not run.finished and (said := advice(config.precision, run.device)):
         print(said, file=sys.stderr, flush=True)
     for metrics in run.history:
@@ -148,8 +150,8 @@ class _Run:
             self.parallel, batches, self.optimizer, self.pull, self.precision, plan, self.accumulate
         )  # fmt: skip
         distributed.average_buffers(self.model)
-        at_once = max(EVALUATED // self.accumulate, 1)  # where memory is short, this is divided with the steps
-        parts = evaluation_batches(self.validation, at_once, rank=rank, world_size=ranks)
+        many = memory.at_once(self.accumulate)
+        parts = evaluation_batches(self.validation, many, rank=rank, world_size=ranks)
         found = evaluate(self.model, parts, self.precision)
         if not math.isfinite(task + topographic + found.loss):
             which = f"task loss {task}, topographic loss {topographic}, validation loss {found.loss}"
@@ -267,7 +269,6 @@ class _Run:
 
 
 PARTS = ("train", "validation")  # never the test part: that one belongs to the follow-up
-EVALUATED = 512  # images at once
 
 
 def _optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:

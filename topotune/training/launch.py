@@ -27,7 +27,7 @@ def train(config: TrialConfig, out: Path, data: Path | None = None, *, report: R
             f"workers = {config.workers}: each needs a GPU of its own, and {torch.cuda.device_count()} are here"
         )
     check_layers(config)
-    checkpoint.claim(out, config)
+    checkpoint.check_free(out, config)
     while True:
         try:
             distributed.launch(config.workers, _fit_rank, config, out, data, report)

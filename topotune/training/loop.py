@@ -12,6 +12,7 @@ from topotune.data.batches import Batch
 from topotune.losses.strength import GradientRatio
 from topotune.training.device import Precision
 from topotune.training.distributed import from_every, sum_over_ranks, unsynchronised
+from topotune.training.memory import EVALUATED
 from topotune.training.topography import Topography
 
 
@@ -101,8 +102,9 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], precision: Precision) -
     total = torch.zeros(3, dtype=torch.float64, device=precision.device)
     scores: list[tuple[Tensor, Tensor]] = []
     for batch in batches:
-        with precision.autocast():
-            logits = model(precision.images(batch.images)).float()
+        with precision.autocast():  # a long clip has more windows than memory may hold at once
+            parts = [model(precision.images(some)).float() for some in torch.split(batch.images, EVALUATED)]
+        logits = torch.cat(parts)
         if batch.owner is not None:
             windows = batch.owner.bincount(minlength=len(batch.labels)).unsqueeze(1)
             logits = logits.new_zeros(len(windows), logits.shape[1]).index_add_(0, batch.owner, logits) / windows

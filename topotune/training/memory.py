@@ -15,7 +15,11 @@ from topotune.training import MEMORY
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 # what torch on a CPU says: its own allocator, or one of its libraries' through the system
-_NO_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory")
+EVALUATED = 512  # images at once
+_NO_MEMORY = (
+    "DefaultCPUAllocator", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+    "std::bad_alloc", "could not create a memory object",
+)  # fmt: skip
 
 
 @cache
@@ -34,6 +38,11 @@ def keep_freed_memory() -> bool:
     return all(mallopt(name, value) == 1 for name, value in settings)
 
 
+def at_once(accumulate: int) -> int:
+    """How many images are evaluated at once where a step is divided into so many micro-batches."""
+    return max(EVALUATED // accumulate, 1)
+
+
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that a tensor found no memory, on a GPU or on a CPU."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
@@ -44,7 +53,12 @@ def ran_out(error: BaseException) -> bool:
 def micro_batches(out: Path, wanted: int) -> int:
     """Into how many micro-batches the trial in ``out`` divides a step: as wanted, or more since memory ran out."""
     path = out / MEMORY
-    return max(wanted, int(read_table(path)["accumulate"])) if path.exists() else wanted
+    if not path.exists():
+        return wanted
+    found = read_table(path).get("accumulate")
+    if type(found) is not int or found < 1:
+        raise InputError(f"{path}: accumulate = {found!r} must be an integer >= 1; delete the file")
+    return max(wanted, found)
 
 
 def halve(out: Path, accumulate: int, share: int) -> str:

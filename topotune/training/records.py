@@ -7,6 +7,7 @@ from pathlib import Path
 from topotune.errors import InputError, StageError
 from topotune.files import read_table
 from topotune.training import RESULT, STATE
+from topotune.training.memory import at_once
 
 
 @dataclass(frozen=True)
@@ -72,3 +73,9 @@ def read_result(out: Path) -> TrialResult | None:
         return TrialResult(**values, history=history)
     except (KeyError, TypeError):
         raise InputError(f"{path} is damaged; delete it, and the trial goes on from {STATE}") from None
+
+
+def images_at_once(out: Path) -> int:
+    """How many images are evaluated at once of the model in ``out``: fewer where memory ran short in its training."""
+    result = read_result(out)
+    return at_once(result.accumulate if result else 1)

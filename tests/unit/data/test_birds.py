@@ -13,7 +13,7 @@ import torch
 from topotune.data import PARTS
 from topotune.data.batches import evaluation_batches, training_batches
 from topotune.data.birds import HEADER, OFFICIAL, BirdDCASE
-from topotune.data.splits import load_split
+from topotune.data.splits import forget_splits, load_split
 from topotune.errors import InputError
 
 Rows = list[tuple[str, str, str]]
@@ -192,7 +192,7 @@ def test_a_row_in_a_hundred_may_have_no_clip(make: Make, tmp_path: Path) -> None
     split = load_split("birddcase", "train", tmp_path)
     assert (len(split), split.notes) == (100, {"missing": 1, "resampled": 100})
     (wav / f"{before['train'][7]}.wav").unlink()
-    load_split.cache_clear()
+    forget_splits()
     with pytest.raises(InputError, match=r"^2 of 101 clips cannot be used \(2 missing\)"):
         load_split("birddcase", "train", tmp_path)
 
@@ -201,7 +201,7 @@ def test_a_clip_without_a_row_is_left_out(make: Make, tmp_path: Path) -> None:
     make("a", 10)
     before = load_split("birddcase", "train", tmp_path)
     soundfile.write(tmp_path / "BirdDCASE/a/wav/stray.wav", np.ones(16000) * 0.1, 16000)
-    load_split.cache_clear()
+    forget_splits()
     split = load_split("birddcase", "train", tmp_path)
     assert split.notes == before.notes | {"unlabelled": 1}
     assert split.checksum == before.checksum
@@ -251,6 +251,6 @@ def test_real_clips_from_files_to_batches(real_data: Path, tmp_path: Path, monke
     (batch,) = training_batches(splits["train"], 8, 0, augment=True)
     assert batch.images.shape == (8, 1, 64, 101)
     checksums = [split.checksum for split in splits.values()]
-    load_split.cache_clear()
+    forget_splits()
     monkeypatch.setenv("TOPOTUNE_CACHE", str(tmp_path))
     assert [load_split("birddcase", part, real_data).checksum for part in PARTS] == checksums

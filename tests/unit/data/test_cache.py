@@ -1,8 +1,10 @@
 """Prepared data: made once, whole or not at all, and read where they lie."""
 
+import errno
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 import torch
 
 from topotune.data.cache import cache_folder, open_array, prepared, read_meta, save_array
-from topotune.errors import InputError
+from topotune.errors import InputError, StageError
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4)
 LABELS = np.array([1, 0])
@@ -147,7 +149,7 @@ def test_a_missing_array_is_named(source: Path, tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPOTUNE_CACHE", str(source / "within-a-file"))
-    with pytest.raises(InputError, match=r"cannot be kept in .*; TOPOTUNE_CACHE names another folder") as error:
+    with pytest.raises(InputError, match=r"cannot be kept in .*; TOPOTUNE_CACHE names another one") as error:
         prepared("x-train", [source], Preparation(tmp_path / "log"))
     assert str(source / "within-a-file") in str(error.value)
 
@@ -179,7 +181,7 @@ def test_a_changed_source_is_prepared_anew(source: Path, tmp_path: Path) -> None
 
 
 def test_a_source_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere cannot be read"):
+    with pytest.raises(InputError, match="nowhere is missing; --download"):
         prepared("x-train", [tmp_path / "nowhere"], Preparation(tmp_path / "log"))
 
 
@@ -201,3 +203,33 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "topotune"
+
+
+def test_who_waits_for_a_lock_that_goes_takes_a_new_one(source: Path, tmp_path: Path, home: Path) -> None:
+    """The first fails while two others wait; one of them prepares, the other finds the work done."""
+    log, waiting = tmp_path / "log", []
+
+    def fails(_out: Path) -> dict[str, Any]:
+        for _ in range(2):
+            thread = threading.Thread(target=lambda: waiting.append(prepared("x-train", [source], Preparation(log))))
+            thread.start()
+            threads.append(thread)
+        time.sleep(0.5)
+        raise InputError("no")
+
+    threads: list[threading.Thread] = []
+    with pytest.raises(InputError, match=r"^no$"):
+        prepared("x-train", [source], fails)
+    for thread in threads:
+        thread.join(60)
+    assert len(waiting) == 2
+    assert waiting[0] == waiting[1]
+    assert not list(home.glob(".*"))
+
+
+def test_a_full_disk_is_no_wrong_input(source: Path) -> None:
+    def fails(_out: Path) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StageError, match=r"cannot be kept in .* \(No space left on device\)"):
+        prepared("x-train", [source], fails)

@@ -16,7 +16,7 @@ from topotune.config import TrialConfig, check_setting, check_size
 from topotune.data import DATASETS, PARTS, dataset_entry, is_own
 from topotune.data.batches import evaluation_batches, training_batches
 from topotune.data.own import mean_and_std
-from topotune.data.splits import load_split
+from topotune.data.splits import forget_splits, load_split
 from topotune.errors import InputError
 from topotune.search.study_file import check_own_data, load_study
 from topotune.show import plan
@@ -27,7 +27,7 @@ CLASSES = 3
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    load_split.cache_clear()
+    forget_splits()
 
 
 def arrays(*size: int, parts: tuple[str, ...] = ("train", "test"), **changes: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def tree(root: Path, mode: str = "RGB", parts: tuple[str, ...] = ("train", "test
 
 def refused(name: str, root: Path, *needles: str, part: str = "train") -> str:
     """The one line that the data are refused with, when they are described or when they are prepared."""
-    load_split.cache_clear()
+    forget_splits()
     with pytest.raises(InputError) as error:
         load_split(name, part, root)
     text = str(error.value)
@@ -288,7 +288,7 @@ def test_grey_only_where_all_training_images_are(tmp_path: Path) -> None:
         assert split.entry.shape == (1, 8, 9)
         assert len(split.entry.mean) == 1
     values = picture(base / "train" / "b" / "4.png", mode="RGBA")
-    load_split.cache_clear()
+    forget_splits()
     for part in PARTS:
         assert load_split("own/", part, tmp_path).entry.shape == (3, 8, 9)
     split = load_split("own/", "train", tmp_path)
@@ -304,13 +304,13 @@ def test_images_of_many_sizes_need_a_size(tmp_path: Path) -> None:
     assert str(base / "train" / "10" / "0.png") in text
     (tmp_path / "own.toml").write_text("size = 8")
     values = picture(odd, (16, 8), seed=7)
-    load_split.cache_clear()
+    forget_splits()
     split = load_split("own/", "train", tmp_path)
     assert tuple(split.images.shape) == (13, 3, 8, 8)
     # the shorter side is 8 already, so the middle of the longer one is cut out
     assert any(np.array_equal(image.numpy(), values[:, 4:12].transpose(2, 0, 1)) for image in split.images)
     (tmp_path / "own.toml").write_text("size = 4")
-    load_split.cache_clear()
+    forget_splits()
     assert dataset_entry("own/", tmp_path).shape == (3, 4, 4)
     assert tuple(load_split("own/", "test", tmp_path).images.shape) == (6, 3, 4, 4)
     (tmp_path / "own.toml").write_text("size = 0")
@@ -381,7 +381,7 @@ def test_another_class_gives_the_test_part_other_labels(tmp_path: Path) -> None:
     base = tree(tmp_path)
     assert load_split("own/", "test", tmp_path).labels.unique().tolist() == [0, 1, 2]
     picture(base / "train" / "11" / "0.png")
-    load_split.cache_clear()
+    forget_splits()
     assert load_split("own/", "test", tmp_path).labels.unique().tolist() == [0, 2, 3]
 
 

@@ -13,7 +13,7 @@ import torch
 from topotune.data import PARTS
 from topotune.data.batches import evaluation_batches, training_batches
 from topotune.data.speech import FOLDER, SHA256, URL, WORDS, SpeechCommands
-from topotune.data.splits import load_split
+from topotune.data.splits import forget_splits, load_split
 from topotune.errors import InputError
 
 LISTS = ("validation_list.txt", "testing_list.txt")
@@ -142,7 +142,7 @@ def test_a_listed_clip_in_a_hundred_may_be_missing(folder: Path, tmp_path: Path)
     split = load_split("speechcommands", "test", tmp_path)
     assert (len(split), split.notes) == (99, {"missing": 1})
     (folder / names[7]).unlink()
-    load_split.cache_clear()
+    forget_splits()
     with pytest.raises(
         InputError, match=r"^2 of 100 clips cannot be used \(2 missing\): \S*bed/107.wav, \S*bed/199.wav;"
     ):
@@ -193,7 +193,7 @@ def test_the_checksum_is_the_same_when_prepared_anew(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load_split("speechcommands", "test", real_data)
-    load_split.cache_clear()
+    forget_splits()
     monkeypatch.setenv("TOPOTUNE_CACHE", str(tmp_path))
     again = load_split("speechcommands", "test", real_data)
     assert again.checksum == first.checksum

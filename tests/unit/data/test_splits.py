@@ -1,6 +1,8 @@
 """The three parts of a data set."""
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from topotune.data import PARTS
-from topotune.data.splits import Split, load_split
+from topotune.data.splits import Split, forget_splits, load_split
 from topotune.errors import InputError
 
 
@@ -28,7 +30,7 @@ def test_train_and_validation_share_the_training_part_and_nothing_else() -> None
 def test_a_part_is_the_same_every_time_and_other_than_the_others() -> None:
     first = load_split("digits", "train")
     assert load_split("digits", "train") is first  # kept for the next trial
-    load_split.cache_clear()
+    forget_splits()
     torch.manual_seed(123)  # of no consequence
     again = load_split("digits", "train")
     assert again is not first
@@ -48,7 +50,7 @@ def test_the_split_never_changes() -> None:
 
 
 def test_loading_leaves_the_global_generator_alone() -> None:
-    load_split.cache_clear()
+    forget_splits()
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -61,3 +63,24 @@ def test_unknown_names() -> None:
         load_split("cifar11", "train")
     with pytest.raises(InputError, match="unknown part of a data set 'all'; choose from train, validation, test"):
         load_split("digits", "all")
+
+
+def test_own_data_that_change_are_read_anew(tmp_path: Path) -> None:
+    """In one process, as in a notebook: images, mean and checksum go together."""
+    found = []
+    for value in (1, 200):
+        images = np.full((20, 8, 8), value, np.uint8)
+        labels = np.arange(20) % 2
+        arrays = {
+            f"{part}_{kind}": one
+            for part in ("train", "test")
+            for kind, one in (("images", images), ("labels", labels))
+        }
+        np.savez(tmp_path / "own.npz", **arrays)
+        os.utime(tmp_path / "own.npz", ns=(value, value))
+        found.append([load_split("own.npz", part, tmp_path) for part in ("train", "validation")])
+    for value, splits in zip((1, 200), found, strict=True):
+        for split in splits:
+            assert split.images.unique().tolist() == [value]
+            assert split.entry.mean == pytest.approx([value / 255])
+    assert found[0][0].checksum != found[1][0].checksum
