@@ -32,7 +32,7 @@ def paired_difference(values: Sequence[float], control: Sequence[float]) -> tupl
 def compare(rows: Sequence[Row], control: str) -> list[Row]:
     """One row a topography of confirm.csv's rows: its test accuracy over seeds, and how it differs from the control.
 
-    The difference is taken seed by seed, over the seeds that both have.
+    The difference is taken seed by seed, over the seeds that both have. ``roc_auc`` is there for two classes only.
     """
     table = []
     own = {row["seed"]: row["test_accuracy"] for row in rows if row["topography"] == control}
@@ -40,6 +40,8 @@ def compare(rows: Sequence[Row], control: str) -> list[Row]:
         mine = {row["seed"]: row["test_accuracy"] for row in rows if row["topography"] == topography}
         weight = next(row["weight"] for row in rows if row["topography"] == topography)
         mean, std = mean_and_std(list(mine.values()))
+        own_areas = [row.get("test_roc_auc") for row in rows if row["topography"] == topography]
+        areas = [area for area in own_areas if area is not None]
         shared = sorted(mine.keys() & own.keys())
         difference: tuple[float | None, ...] = (None, None, None)
         if topography != control and shared:
@@ -48,5 +50,6 @@ def compare(rows: Sequence[Row], control: str) -> list[Row]:
             {"topography": topography, "weight": weight, "seeds": len(mine), "shared_seeds": len(shared)}
             | {"mean": mean, "std": std}
             | dict(zip(("difference", "low", "high"), difference, strict=True))
+            | ({"roc_auc": mean_and_std(areas)[0]} if areas else {})
         )
     return table

@@ -151,15 +151,18 @@ def _searched_settings(trials: Sequence[Row]) -> list[str]:
 
 def confirmed_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
     """What the confirmation found, as summary.json has it."""
-    header = (
+    header: tuple[str, ...] = (
         "Topography", "λ", "Seeds", "Test accuracy (%), mean ± std",
         "Difference from the control (percentage points)", "95% interval",
     )  # fmt: skip
+    areas = any("roc_auc" in one for one in summaries)  # of two classes
+    header += ("ROC-AUC, mean",) * areas
     place = {name: rank for rank, name in enumerate(in_order(one["topography"] for one in summaries))}
     rows = tuple(
         (
             one["topography"], _weight(one), plain(one["seeds"]), _mean_and_std(one["mean"], one.get("std")),
             points(one.get("difference")), interval(one.get("low"), one.get("high")),
+            *([f"{one['roc_auc']:.4f}" if "roc_auc" in one else MISSING] if areas else []),
         )
         for one in sorted(summaries, key=lambda one: place[one["topography"]])
     )  # fmt: skip

@@ -85,3 +85,14 @@ def test_comparison_is_seed_by_seed_over_the_seeds_that_both_have() -> None:
     assert (none["difference"], none["low"], none["high"]) == (None, None, None)
     assert (sphere["difference"], sphere["std"]) == (None, None)  # no seed in common
     assert compare([], "none") == []
+
+
+def test_the_area_under_the_roc_curve_is_told_where_there_is_one() -> None:
+    rows = [
+        {"topography": name, "seed": seed, "test_accuracy": 0.5, "test_roc_auc": area, "weight": 0.0}
+        for name, areas in (("none", (0.5, 0.7)), ("grid2d", (None, None)))
+        for seed, area in enumerate(areas)
+    ]
+    control, other = compare(rows, "none")
+    assert control["roc_auc"] == pytest.approx(0.6)
+    assert "roc_auc" not in other

@@ -136,3 +136,10 @@ def test_settings_in_words() -> None:
         ("fixed", "epochs", "27"),
     )
     assert tables.method_table(study).rows == (("study", "sampler", "tpe"), ("prune", "proportions", "0.0, 0.5"))
+
+
+def test_the_area_under_the_roc_curve_has_a_column_where_there_is_one() -> None:
+    one = {"topography": "none", "weight": 0.0, "seeds": 2, "mean": 0.5, "std": 0.1}
+    plain, with_area = (tables.confirmed_table([row]) for row in (one, one | {"roc_auc": 0.61234}))
+    assert with_area.header == (*plain.header, "ROC-AUC, mean")
+    assert with_area.rows[0] == (*plain.rows[0], "0.6123")
