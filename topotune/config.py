@@ -71,7 +71,7 @@ class TrialConfig:
     precision: str = _setting("float32", "of the forward pass", choices=("float32", "bfloat16"))
     seed: int = _setting(0, "of the initial weights, the order of the data, augmentation and dropout", low=0)
     accumulate: int = _setting(1, "micro-batches a step: less memory; batch normalisation sees each alone", low=1)
-    workers: int = _setting(1, "ranks that train together", low=1)
+    workers: int = _setting(1, "ranks that train together", low=1, high=1024)
     sync_batchnorm: bool = _setting(False, "batch normalisation over all ranks' samples, not each rank's own")
     device: str = _setting("auto", "auto: a GPU where there is one", choices=("auto", "cpu", "cuda"), identity=False)
     threads: int = _setting(0, "CPU threads a rank; 0 leaves it to torch", low=0, high=1024, identity=False)
