@@ -14,13 +14,10 @@ MOST = 65536  # channels that are drawn or printed
 
 
 def train(options: argparse.Namespace) -> None:
-    from topotune.config import TrialConfig, check_size
-    from topotune.data import dataset_entry, is_own
+    from topotune.config import TrialConfig
     from topotune.search.study_file import parse_override
 
     config, data = TrialConfig.from_dict(dict(map(parse_override, options.set)), where="--set"), _data(options)
-    if is_own(config.dataset):
-        check_size(config.model, config.dataset, dataset_entry(config.dataset, data))
     from topotune.training.launch import train as train_one  # torch: seconds that a wrong setting need not wait for
 
     if options.download:

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from topotune.data import DatasetEntry
-from topotune.data.own import Pixels, drawn_count, mean_and_std, own_entry, read_options
+from topotune.data.own import SPELLINGS, Pixels, drawn_count, mean_and_std, own_entry, read_options
 from topotune.errors import InputError
 
-_SPELLINGS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 _MOST_CHANNELS = 4
 
 Shape = tuple[int, ...]
@@ -85,7 +84,7 @@ class _Content:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._keys = self._guarded(_array_names)
-        self.parts = [part for part in _SPELLINGS if part != "validation" or self._spelling(part)]
+        self.parts = [part for part in SPELLINGS if part != "validation" or self._spelling(part)]
 
     def key(self, part: str, kind: str) -> str:
         """The name of an array of images or labels."""
@@ -146,7 +145,7 @@ class _Content:
 
     def _spelling(self, part: str) -> str:
         """How the file calls a part; empty where it has nothing of it."""
-        found = [word for word in _SPELLINGS[part] if {f"{word}_images", f"{word}_labels"} & self._keys]
+        found = [word for word in SPELLINGS[part] if {f"{word}_images", f"{word}_labels"} & self._keys]
         if len(found) > 1:
             raise InputError(f"{self.path}: holds {found[0]}_… and {found[1]}_… arrays; keep one of the two")
         return found[0] if found else ""

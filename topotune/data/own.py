@@ -18,6 +18,9 @@ from topotune.errors import InputError, unknown
 
 READERS = {"npz": "topotune.data.npz:Npz", "folder": "topotune.data.pictures:ImageFolder"}
 
+# how the parts may be called in a file or a folder
+SPELLINGS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
+
 _SHARE = 10  # one in so many training samples is for validation where the data have no validation part
 _AT_ONCE = 256  # images
 

@@ -16,12 +16,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from topotune.data import DatasetEntry
-from topotune.data.own import drawn_count, mean_and_std, own_entry, read_options, side_file
+from topotune.data.own import SPELLINGS, drawn_count, mean_and_std, own_entry, read_options, side_file
 from topotune.errors import InputError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm")
 
-_SPELLINGS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 
 Labelled = list[tuple[Path, int]]
 
@@ -96,7 +95,7 @@ class _Tree:
         self.base = base
         if not base.is_dir():
             raise InputError(f"{base} is missing: data of your own in a folder are {base}/train/CLASS/*.png and so on")
-        self.folders = {part: path for part in _SPELLINGS if (path := self._folder(part))}
+        self.folders = {part: path for part in SPELLINGS if (path := self._folder(part))}
         for part in ("train", "test"):
             if part not in self.folders:
                 raise InputError(f"{base / part} is missing: images for it are looked for in {base / part}/CLASS/")
@@ -122,7 +121,7 @@ class _Tree:
         return found
 
     def _folder(self, part: str) -> Path | None:
-        found = [self.base / word for word in _SPELLINGS[part] if (self.base / word).is_dir()]
+        found = [self.base / word for word in SPELLINGS[part] if (self.base / word).is_dir()]
         if len(found) > 1:
             raise InputError(f"{found[0]} and {found[1]} are both there; keep one of the two")
         return found[0] if found else None

@@ -54,7 +54,8 @@ def verified(path: Path, md5: str) -> bytes:
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise InputError(
-            f"{path} ({len(content)} bytes) is truncated or altered: its MD5 is {found}, it should be {md5}"
+            f"{path} ({len(content)} bytes) is truncated or altered: its MD5 is {found}, it should be {md5}; "
+            "delete it, and --download fetches it anew"
         )
     return content
 

@@ -59,8 +59,9 @@ def _folder(root: Path | None) -> Path:
     folder = data_folder("speechcommands", root) / FOLDER
     for path in (folder, *(folder / name for name in LISTS.values())):
         if not path.exists():
+            first = f"move {folder} away, and then " if folder.exists() else ""  # what is there is not fetched again
             raise InputError(
-                f"{path} is missing; --download fetches SpeechCommands where there is a network, "
+                f"{path} is missing; {first}--download fetches SpeechCommands where there is a network, "
                 f"or unpack {URL} into {folder}"
             )
     return folder

@@ -163,10 +163,8 @@ def _follow_recipe(content: dict[str, Any], where: str) -> None:
     fixed = content.setdefault("fixed", {})
     if RECIPE not in fixed:
         return
-    recipe, given = (
-        fixed.pop(RECIPE),
-        {key: value for one in TRIAL_SECTIONS for key, value in content.get(one, {}).items()},
-    )
+    recipe = fixed.pop(RECIPE)
+    given = {key: value for section in TRIAL_SECTIONS for key, value in content.get(section, {}).items()}
     fixed |= settings_of(recipe, given.get("dataset", SETTINGS["dataset"].default), given, f"{where}: [fixed]")
 
 

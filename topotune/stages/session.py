@@ -80,12 +80,13 @@ class Session:
         return runner.resources(self.file)
 
     def _advise(self) -> None:
-        """Of a cluster started here, what speaks against a setting on this machine."""
-        devices = {pick_device(name) for name in self.file.choices("device")}
-        said = {advice(name, device) for name, device in product(self.file.choices("precision"), devices)} - {None}
-        if not self.site.address and "RAY_ADDRESS" not in os.environ:
-            for line in sorted(map(str, said)):
-                say(line)
+        """Of a cluster started here, what speaks against a precision on this machine; of others' nothing is known."""
+        if self.site.address or "RAY_ADDRESS" in os.environ:
+            return
+        (device,) = self.file.choices("device")
+        for precision in self.file.choices("precision"):
+            if said := advice(precision, pick_device(device)):
+                say(said)
 
     @property
     def where_runs_are(self) -> str:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from topotune.errors import InputError
 
+LAYOUT = torch.channels_last  # of images and weights
+
 
 def pick_device(name: str, rank: int = 0) -> torch.device:
     """The device for ``auto``, ``cpu`` or ``cuda``; with several GPUs in sight, this rank's own.
@@ -21,18 +23,15 @@ def pick_device(name: str, rank: int = 0) -> torch.device:
     return torch.device("cuda", rank % torch.cuda.device_count())
 
 
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # as torch calls what x86 and ARM may have
+
+
 def advice(precision: str, device: torch.device) -> str | None:
     """What speaks against a precision on a device, in one line; None where nothing does."""
     able = torch.cpu.get_capabilities()
     if precision == "float32" or device.type != "cpu" or any(able.get(name) for name in _BFLOAT16):
         return None
     return "precision = 'bfloat16': this CPU has no such arithmetic and imitates it; 'float32' is many times faster"
-
-
-_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # as torch calls what x86 and ARM may have
-
-
-LAYOUT = torch.channels_last  # of images and weights
 
 
 @dataclass(frozen=True)

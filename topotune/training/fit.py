@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from topotune.config import NONE, TrialConfig
+from topotune.config import NONE, TrialConfig, check_size
 from topotune.data import steps_per_epoch
 from topotune.data.batches import derive_seed, evaluation_batches, training_batches
 from topotune.data.splits import Split, load_split
@@ -91,6 +91,7 @@ class _Run:
         self.accumulate = distributed.from_first(lambda: memory.micro_batches(out, config.accumulate))
         self.train, self.validation = (load_split(config.dataset, part, data).to(self.device) for part in PARTS)
         self.entry, self.checksum, probe = self.train.entry, self.train.checksum, None
+        check_size(config.model, config.dataset, self.entry)  # a user's own are known only now
         if config.arrangement != "fixed":
             rest, probe = hold_out(self.train, config.seed)
             self.train = rest if config.arrangement == "learned" else self.train
@@ -261,7 +262,12 @@ class _Run:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.history = [EpochMetrics(**row) for row in state["history"]]
+        try:
+            self.history = [EpochMetrics(**row) for row in state["history"]]
+        except TypeError:
+            raise InputError(
+                f"{self.out / STATE} is of another version of topotune; delete {self.out} to train this trial anew"
+            ) from None
         if self.arranger:
             self.arranger.resume(state["rounds"])
         if self.pull and self.pull.ratio:

@@ -14,8 +14,8 @@ from topotune.training import MEMORY
 # of <malloc.h>
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
-# what torch on a CPU says: its own allocator, or one of its libraries' through the system
 EVALUATED = 512  # images at once
+# what torch's own allocator on a CPU says, the system through a library, or a GPU's libraries
 _NO_MEMORY = (
     "DefaultCPUAllocator", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
     "std::bad_alloc", "could not create a memory object",

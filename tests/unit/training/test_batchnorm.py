@@ -2,8 +2,7 @@
 
 import copy
 import pickle
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from topotune.training.fit import fit
 
 Quick = Callable[..., TrialConfig]
 CPU = torch.device("cpu")
-ROOT = Path(__file__).parents[3]
 
 
 def _norm(channels: int = 4, *, momentum: float = 0.1) -> nn.BatchNorm2d:
@@ -174,22 +172,10 @@ def _gang(rank: int, address: str, out: Path, config: TrialConfig) -> None:
 
 
 @pytest.fixture(scope="module")
-def importable() -> Iterator[None]:
-    """A new process imports this module by its name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        assert sys.modules[__name__].__name__ == "tests.unit.training.test_batchnorm"
-        yield
-
-
-@pytest.fixture(scope="module")
-def gang(importable: None, quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
+def gang(two_ranks: Any, quick: Quick) -> tuple[Path, Any, Any]:
     """What the two ranks left."""
-    out = tmp_path_factory.mktemp("gang")
-    distributed.launch(2, _gang, out, quick(workers=2, epochs=1))
-    first, second = (pickle.loads((out / f"left-{rank}").read_bytes()) for rank in (0, 1))
-    return out, first, second
+    left: tuple[Path, Any, Any] = two_ranks(_gang, quick(workers=2, epochs=1))
+    return left
 
 
 @pytest.mark.slow

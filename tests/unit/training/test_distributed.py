@@ -7,9 +7,8 @@ import json
 import os
 import pickle
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ from topotune.training.topography import Topography
 
 Quick = Callable[..., TrialConfig]
 CPU = Precision(torch.device("cpu"), bfloat16=False)
-ROOT = Path(__file__).parents[3]
 
 
 class Stop(Exception):
@@ -205,22 +203,10 @@ def _gang(rank: int, address: str, out: Path, config: TrialConfig) -> None:
 
 
 @pytest.fixture(scope="module")
-def importable() -> Iterator[None]:
-    """A new process imports this module by its name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        assert sys.modules[__name__].__name__ == "tests.unit.training.test_distributed"
-        yield
-
-
-@pytest.fixture(scope="module")
-def gang(importable: None, quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
+def gang(two_ranks: Any, quick: Quick) -> tuple[Path, Any, Any]:
     """What the two ranks left."""
-    out = tmp_path_factory.mktemp("gang")
-    distributed.launch(2, _gang, out, quick(workers=2, model="mnist_cnn", epochs=2))
-    first, second = (pickle.loads((out / f"left-{rank}").read_bytes()) for rank in (0, 1))
-    return out, first, second
+    left: tuple[Path, Any, Any] = two_ranks(_gang, quick(workers=2, model="mnist_cnn", epochs=2))
+    return left
 
 
 def test_alone_there_is_nothing_to_agree_on() -> None:
