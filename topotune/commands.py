@@ -118,7 +118,8 @@ def positions(options: argparse.Namespace) -> None:
 
 
 def plan(options: argparse.Namespace) -> None:
-    from topotune.search.study_file import check_own_data, load_study, parse_override
+    from topotune.search.checks import check_own_data
+    from topotune.search.study_file import load_study, parse_override
     from topotune.show import plan as plan_of
     from topotune.show import plan_text
 

@@ -13,11 +13,14 @@
   figures/  report.html  summary.json
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
+from topotune.files import Row
 from topotune.training import ARRANGEMENT, CONFIG, METRICS, RESULT, WEIGHTS
 
 CONFIRM_COLUMNS = (
@@ -83,9 +86,21 @@ class StudyFolder:
         """The folder of one trial of the search."""
         return self.path / "trials" / f"{number:05d}"
 
+    def replicates(self, number: int, seeds: int) -> list[Path]:
+        """The folders of one trial's runs, one a seed; the first one is the trial's own."""
+        own = self.trial(number)
+        return [own, *(own / f"seed-{step}" for step in range(1, seeds))]
+
     def confirmed(self, config: TrialConfig) -> Path:
         """The folder of one confirmed model."""
         return self.path / "confirm" / f"{config.topography}-seed{config.seed}-{config.hash}"
+
+
+def ranked(trials: Iterable[Row]) -> list[Row]:
+    """The complete trials of trials.csv, the best one first."""
+    known = [row for row in trials if row["state"] == "complete" and row["validation_accuracy"] is not None]
+    complete = [row for row in known if not math.isnan(row["validation_accuracy"])]
+    return sorted(complete, key=lambda row: (row.get("rank") or math.inf, -row["validation_accuracy"], row["id"]))
 
 
 def open_study(study: Path, studies: Path) -> StudyFolder:

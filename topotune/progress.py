@@ -49,6 +49,11 @@ class Progress:
         elif how == "failed":
             self.say(text)
 
+    def paused(self, text: str) -> None:
+        """One stopped without having ended."""
+        self.running = max(self.running - 1, 0)
+        self.say(text)
+
     def say(self, text: str) -> None:
         """A line that stays."""
         self._console.print(Text(text))

@@ -1,17 +1,15 @@
 """What a person reads at the terminal: the plan of a study, the list of studies, one study's standing."""
 
-import math
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from topotune.config import NONE, unused_settings
+from topotune.config import NONE
 from topotune.data import dataset_entry, steps_per_epoch
 from topotune.files import read_csv, read_table
-from topotune.folder import StudyFolder, list_studies
+from topotune.folder import StudyFolder, list_studies, ranked
 from topotune.report import tables, wording
-from topotune.search.space import DECIDING, Choices, StudyFile
+from topotune.search.space import Cases, Choices, Dimension, Plain, StudyFile
 
 GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
 
@@ -22,7 +20,7 @@ def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
     The full grid takes every choice, and 12 values of every range, of the settings that a topography has.
     ``data`` is the folder of a user's own data, which are counted; other data sets need not be there.
     """
-    grid = _grid(file)
+    grid = int(file.size(GRID_POINTS))
     trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
     smallest = int(file.ends("batch_size")[0])  # the most steps
     samples = [dataset_entry(name, data).train for name in file.choices("dataset")]
@@ -75,9 +73,8 @@ def plan_text(plan: dict[str, Any]) -> str:
 def standing(folder: StudyFolder, top: int) -> dict[str, Any]:
     """One study: its summary, its best trials, its confirmed results."""
     trials = read_csv(folder.trials_table)
-    ranked = sorted((row for row in trials if row["state"] == "complete"), key=lambda row: -row["validation_accuracy"])
     summary = read_table(folder.summary) if folder.summary.exists() else {}
-    return {"study": folder.name, "path": str(folder.path), "leaderboard": ranked[:top], **summary}
+    return {"study": folder.name, "path": str(folder.path), "leaderboard": ranked(trials)[:top], **summary}
 
 
 def standing_text(folder: StudyFolder, top: int) -> str:
@@ -126,7 +123,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def _one(folder: StudyFolder) -> dict[str, Any]:
     trials = read_csv(folder.trials_table)
     counts = tables.count_states(trials)
-    best = max((row["validation_accuracy"] for row in trials if row["state"] == "complete"), default=None)
+    best = next((row["validation_accuracy"] for row in ranked(trials)), None)
     return {
         "study": folder.name,
         "trials": len(trials),
@@ -161,25 +158,19 @@ def _data_lines(one: dict[str, Any]) -> list[str]:
     ]
 
 
-def _grid(file: StudyFile) -> int:
-    """How many trials the full grid has."""
-    axes = {name: _points(dimension) for name, dimension in file.dimensions.items() if name not in DECIDING}
-    parts = {}
-    for values in product(file.topographies, *map(file.choices, DECIDING[1:])):
-        unused = unused_settings(*values)
-        part = tuple(value for name, value in zip(DECIDING, values, strict=True) if name not in unused)
-        parts[part] = math.prod(count for name, count in axes.items() if name not in unused)
-    return sum(parts.values())
+def _words(dimension: Dimension) -> str:
+    if isinstance(dimension, Cases):
+        return "; ".join(_plain_words(case.dimension) + _condition_words(case.when) for case in dimension.cases)
+    return _plain_words(dimension)
 
 
-def _points(dimension: Any) -> int:
-    if isinstance(dimension, Choices):
-        return len(dimension.values)
-    return min(GRID_POINTS, int(dimension.high - dimension.low) + 1) if dimension.whole else GRID_POINTS
+def _condition_words(when: Mapping[str, Sequence[Any]]) -> str:
+    conditions = (f"{name} is {' or '.join(map(str, values))}" for name, values in when.items())
+    return f", where {' and '.join(conditions)}" if when else ", else"
 
 
-def _words(dimension: Any) -> str:
+def _plain_words(dimension: Plain) -> str:
     if isinstance(dimension, Choices):
         return "one of " + ", ".join(map(str, dimension.values))
-    scale = "logarithmic" if dimension.log else "linear"
+    scale = "logarithmic" if dimension.log else f"in steps of {dimension.step:g}" if dimension.step else "linear"
     return f"{dimension.low:g} to {dimension.high:g}, {scale}{', whole numbers' if dimension.whole else ''}"

@@ -35,7 +35,18 @@ HEAVY = ("ray", "optuna", "mlflow", "matplotlib", "jinja2", "rich")
 
 OWNERS = {
     "ray": {"search/adapter.py", "search/trial.py", "search/runner.py"},
-    "optuna": {"search/study.py", "search/scheduler.py"},
+    "optuna": {
+        f"search/{name}.py"
+        for name in (
+            "parameters",
+            "retention",
+            "scheduler",
+            "storage",
+            "study",
+            "table",
+            "warm_start",
+        )
+    },
     "mlflow": {"tracking.py"},
     "matplotlib": {"report/figures.py"},
     "jinja2": {"report/page.py"},

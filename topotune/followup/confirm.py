@@ -11,7 +11,7 @@ from topotune.config import TrialConfig
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import Split, load_split
 from topotune.files import Row
-from topotune.folder import StudyFolder
+from topotune.folder import StudyFolder, ranked
 from topotune.training.checkpoint import load_config, load_model
 from topotune.training.device import Precision, pick_device
 from topotune.training.loop import Evaluation, evaluate
@@ -31,31 +31,26 @@ class ConfirmJob:
     train: Train
 
 
-def select(rows: Iterable[Row], topographies: Sequence[str]) -> dict[str, Row]:
-    """The best trial of each topography, by validation accuracy.
+def select(rows: Sequence[Row], topographies: Sequence[str]) -> dict[str, Row]:
+    """The best trial of each topography.
 
-    A complete trial comes before any that was stopped; among stopped ones, the one that got farthest.
+    A complete trial comes before any that was stopped; among stopped ones, the one that got farthest, and then the one
+    with the best validation accuracy.
     """
-
-    def rank(row: Row) -> tuple[bool, int, float]:
-        complete = row["state"] == "complete"
-        return complete, 0 if complete else row["epochs"], row["validation_accuracy"]
-
-    usable = [row for row in rows if row["state"] in ("complete", "pruned") and row["validation_accuracy"] is not None]
-    best = {}
-    for topography in topographies:
-        own = [row for row in usable if row["topography"] == topography]
-        if own:
-            best[topography] = max(own, key=rank)
-    return best
+    best = {row["topography"]: row for row in reversed(ranked(rows))}
+    stopped = [row for row in rows if row["state"] == "pruned" and row["validation_accuracy"] is not None]
+    for row in sorted(stopped, key=lambda row: (row["epochs"], row["validation_accuracy"]), reverse=True):
+        best.setdefault(row["topography"], row)
+    return {name: best[name] for name in topographies if name in best}
 
 
 def jobs(
-    folder: StudyFolder, selected: dict[str, Row], seeds: int, data: Path | None, train: Train
+    folder: StudyFolder, selected: dict[str, Row], seeds: Iterable[int], data: Path | None, train: Train
 ) -> Iterator[ConfirmJob]:
-    """Seed by seed, so that an interrupted stage has compared all topographies on as many seeds as it can."""
+    """Seed by seed, so that an interrupted stage has compared all topographies on as many seeds as it can; ``seeds``
+    are counted from the search's own."""
     configs = {name: load_config(folder.trial(row["id"])) for name, row in selected.items()}
-    for step in range(1, seeds + 1):
+    for step in seeds:
         for name, config in configs.items():
             own = config.replace(seed=config.seed + step)
             yield ConfirmJob(own, selected[name]["id"], folder.confirmed(own), data, train)

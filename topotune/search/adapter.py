@@ -6,6 +6,7 @@ here the study in its storage is the one truth, and Tune's own records are never
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,34 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from topotune.errors import InputError
-from topotune.search.study import Asked, Study
-from topotune.search.trial import ERROR
+from topotune.search.objectives import OBJECTIVES
+from topotune.search.study import Asked, Ending, Study
+from topotune.search.trial import ERROR, SEED
 from topotune.search.watch import Watcher
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study's trials run: the folder of the data, a rank's share of a GPU, and how many devices (GPUs, or CPUs
+    where there are none) a trial takes."""
+
+    data: Path | None
+    gpus: float
+    devices: float
 
 
 class StudySearcher(Searcher):
     """Hands out the study's trials, as many at a time as the cluster has room for, and tells the study how they end."""
 
-    def __init__(self, study: Study, data: Path | None, slots: Callable[[], int], watchers: Sequence[Watcher]) -> None:
+    def __init__(self, study: Study, place: Place, slots: Callable[[], int], watchers: Sequence[Watcher]) -> None:
         super().__init__(metric="validation_accuracy", mode="max")
-        self.study, self._data, self._slots, self._watchers = study, data, slots, watchers
+        self.study, self._place, self._slots, self._watchers = study, place, slots, watchers
         self._asked: dict[str, Asked] = {}  # Tune's trial id -> ours
-        self._last: dict[str, dict[str, Any]] = {}
+        self._start: dict[str, float | None] = {}  # seconds from the suggestion to the first step
+        self._accuracies: dict[str, list[float]] = {}  # of the seeds that are done
+        self._measured: dict[str, dict[str, float]] = {}
         self._pruned: set[str] = set()
+        self._paused: set[str] = set()
         self.input_error: str | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -43,44 +58,79 @@ class StudySearcher(Searcher):
         self._asked[trial_id] = asked
         for watcher in self._watchers:
             watcher.trial_started(asked)
+        file = self.study.file
         return {
             "config": asked.config.to_dict(),
-            "out": str(self.study.folder.trial(asked.number)),
-            "data": str(self._data) if self._data else None,
+            "outs": [str(path) for path in self.study.folder.replicates(asked.number, file.replicates)],
+            "data": str(self._place.data) if self._place.data else None,
+            "measures": [name for name in file.measures if OBJECTIVES[name].measured],
+            "gpus": self._place.gpus,
             "suggested_at": time.time(),
         }
 
-    def epoch_done(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Note an epoch; whether the trial should stop."""
-        if "epoch" not in result or trial_id not in self._asked:
+    def told(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """A trial tells of an epoch, of a seed that is done, or of what was measured; whether it should stop."""
+        if trial_id not in self._asked:
             return False
-        asked = self._asked[trial_id]
-        self._last[trial_id] = result
-        if self.study.report(asked.number, result["epoch"], result["validation_accuracy"]):
+        if "measured" in result:
+            self._measured[trial_id] = result["measured"]
+        elif "epoch" in result:
+            return self._epoch_done(trial_id, result)
+        elif SEED in result:
+            return self._seed_done(trial_id, result)
+        return False
+
+    def _epoch_done(self, trial_id: str, result: dict[str, Any]) -> bool:
+        asked, first = self._asked[trial_id], result[SEED] == 0
+        self._start.setdefault(trial_id, result["start_seconds"])
+        # of further seeds only the best accuracy is news
+        news = first and self.study.report(asked.number, result["epoch"], result["validation_accuracy"])
+        if news or not first:
+            self.study.budget.device_seconds += result["seconds"] * self._place.devices
+        if news:
             for watcher in self._watchers:
                 watcher.epoch_done(asked, result)
-        # a trial that reached its last epoch is complete, however it compares
-        stop = result["epoch"] < asked.config.epochs and self.study.should_prune(asked.number)
-        if stop:
+        if result["epoch"] == asked.config.epochs and result[SEED] + 1 == self.study.file.replicates:
+            return False  # a trial that reached its last epoch is complete, however it compares
+        if self.study.budget.out_of_time():
+            self._paused.add(trial_id)
+        elif first and self.study.should_prune(asked.number):
             self._pruned.add(trial_id)
-        return stop
+        return trial_id in self._paused | self._pruned
+
+    def _seed_done(self, trial_id: str, result: dict[str, Any]) -> bool:
+        number, accuracies = self._asked[trial_id].number, self._accuracies.setdefault(trial_id, [])
+        accuracies.append(result["validation_accuracy"])
+        if result[SEED]:
+            self.study.report(number, self.study.file.epochs + result[SEED], result["validation_accuracy"])
+        if result[SEED] + 1 < self.study.file.replicates and self.study.hopeless(number, accuracies):
+            self._pruned.add(trial_id)
+        return trial_id in self._pruned
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tune says that a trial is over, one way or another."""
         asked = self._asked.pop(trial_id, None)
         if asked is None:
             return
-        last, result = self._last.pop(trial_id, {}), result or {}
+        result, start = result or {}, self._start.pop(trial_id, None)
+        self._accuracies.pop(trial_id, None)
         reason = result.get("failed") or (self._why(asked) if error else None)
+        if trial_id in self._paused and not reason:
+            self.study.pause(asked.number)
+            for watcher in self._watchers:
+                watcher.trial_paused(asked)
+            return  # the study has it as running: it goes on when there is more time
         state = "failed" if reason else "pruned" if trial_id in self._pruned else "complete"
         if result.get("input_error"):
             self.input_error = reason
-        record = self.study.end(asked.number, state, reason, last.get("start_seconds"))
+        ending = Ending(reason, start, self._place.devices, self._measured.pop(trial_id, {}))
+        record = self.study.end(asked.number, state, ending)
         for watcher in self._watchers:
             watcher.trial_ended(asked, state, record)
 
     def restarted(self, trial_id: str) -> None:
         """Tune starts a trial again whose process died; it goes on from its last checkpoint."""
+        self._accuracies.pop(trial_id, None)  # it tells of them again
         if asked := self._asked.get(trial_id):
             for watcher in self._watchers:
                 watcher.trial_restarted(asked, self._why(asked))
@@ -124,5 +174,5 @@ class StudyScheduler(FIFOScheduler):
         self._searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        stop = self._searcher.epoch_done(trial.trial_id, result)
+        stop = self._searcher.told(trial.trial_id, result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)

@@ -27,10 +27,10 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from topotune.errors import InputError, StageError
-from topotune.search.adapter import RestartCallback, StudyScheduler, StudySearcher
+from topotune.search.adapter import Place, RestartCallback, StudyScheduler, StudySearcher
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
-from topotune.search.trial import keep_to_own_gpus, trainable
+from topotune.search.trial import Measure, keep_to_own_gpus, trainable
 from topotune.search.watch import Watcher
 
 Job = TypeVar("Job")
@@ -149,16 +149,25 @@ def resources(file: StudyFile) -> Resources:
     return wanted
 
 
-def search(study: Study, data: Path | None, wanted: Resources, watchers: Sequence[Watcher]) -> None:
-    """Run the study's trials until its budget is spent.
+def search(
+    study: Study,
+    data: Path | None,
+    wanted: Resources,
+    watchers: Sequence[Watcher],
+    measure: Measure | None = None,
+) -> None:
+    """Run the study's trials until its budget is spent; ``measure`` takes those metrics of a finished trial that need
+    work of their own.
 
     Raises:
         InputError: the data turned out to be missing or damaged where the trials ran.
         StageError: the cluster failed.
     """
-    searcher = StudySearcher(study, data, _every(2.0, wanted.slots), watchers)
+    place = Place(data, wanted.gpus, wanted.workers * (wanted.gpus or wanted.cpus))
+    searcher = StudySearcher(study, place, _every(2.0, wanted.slots), watchers)
+    function = tune.with_parameters(trainable, measure=measure) if measure else trainable
     tuner = tune.Tuner(
-        tune.with_resources(trainable, tune.PlacementGroupFactory(wanted.bundles, strategy="PACK")),
+        tune.with_resources(function, tune.PlacementGroupFactory(wanted.bundles, strategy="PACK")),
         tune_config=tune.TuneConfig(
             search_alg=searcher, scheduler=StudyScheduler(searcher), num_samples=-1, reuse_actors=True
         ),

@@ -1,33 +1,166 @@
-"""Which settings are suggested, and which trials are stopped early: Optuna's samplers and pruners by name."""
+"""Which settings are suggested, and which trials are stopped early: Optuna's samplers and pruners by name, each with
+Optuna's own options as far as a study file can say them."""
 
+import inspect
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna import pruners, samplers
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler, BruteForceSampler
 
-from topotune.search.space import StudyFile
+from topotune.errors import InputError, unknown
+from topotune.search.space import StudyFile, count
+
+
+class _Grid(BruteForceSampler):
+    """Every configuration once. The study itself knows when there are no more."""
+
+    def after_trial(self, *_trial: Any) -> None:
+        """Nothing: Optuna's own would stop a loop that is not there."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sampler or pruner: its class, what is set unless a study file says otherwise, and what it cannot do."""
+
+    kind: Callable[..., Any]
+    defaults: dict[str, Any] = field(default_factory=dict)
+    finite: bool = False  # needs a finite space
+    single: bool = False  # knows one objective only
+
+
+SAMPLERS: dict[str, Entry] = {
+    # looks at the settings together, and apart for the control, which has fewer; trials that are still running count
+    # as poor, so that parallel ones spread out
+    "tpe": Entry(samplers.TPESampler, {"multivariate": True, "group": True, "constant_liar": True}),
+    "gp": Entry(samplers.GPSampler, {"warn_independent_sampling": False}),
+    "cmaes": Entry(samplers.CmaEsSampler, {"warn_independent_sampling": False}, single=True),
+    "nsga2": Entry(samplers.NSGAIISampler),
+    "nsga3": Entry(samplers.NSGAIIISampler),
+    "random": Entry(samplers.RandomSampler),
+    "quasirandom": Entry(samplers.QMCSampler, {
+        "scramble": True, "warn_independent_sampling": False, "warn_asynchronous_seeding": False,
+    }),
+    "grid": Entry(_Grid, {"avoid_premature_stop": True}, finite=True),
+}  # fmt: skip
+
+PRUNERS: dict[str, Callable[..., BasePruner]] = {
+    "successive_halving": pruners.SuccessiveHalvingPruner,
+    "hyperband": pruners.HyperbandPruner,
+    "median": pruners.MedianPruner,
+    "percentile": pruners.PercentilePruner,
+    "patient": pruners.PatientPruner,
+    "threshold": pruners.ThresholdPruner,
+    "none": pruners.NopPruner,
+}
+WRAPPED = ("successive_halving", "hyperband", "median", "none")  # what ``patient`` can wait with
 
 
 def make_sampler(file: StudyFile, seed: int) -> BaseSampler:
-    """The study's sampler. TPE looks at the settings together, and apart for the control, which has fewer."""
-    if file.option("study", "sampler") == "random":
-        return RandomSampler(seed=seed)
-    # constant_liar: trials that are still running count as poor, so that parallel ones spread out
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate and group are called so
-        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+    """The study's sampler.
+
+    Raises:
+        InputError: an option that it does not have, or a value that it does not take.
+    """
+    name = file.option("study", "sampler")
+    entry, given = SAMPLERS[name], file.sections["sampler"]
+    sampler: BaseSampler = _make("sampler", name, entry.kind, given, entry.defaults | given | {"seed": seed})
+    return sampler
+
+
+def make_chance(seed: int) -> BaseSampler:
+    """Any configuration, each as likely."""
+    return samplers.RandomSampler(seed=seed)
 
 
 def make_pruner(file: StudyFile) -> BasePruner:
-    """The study's pruner; no trial is stopped before ``min_epochs``."""
+    """The study's pruner; no trial is stopped before ``min_epochs``.
+
+    Raises:
+        InputError: an option that it does not have, does not take, or must have.
+    """
+    name, given = file.option("study", "pruner"), dict(file.sections["pruner"])
+    options = _of_budget(file, name)
+    if name == "patient":  # it waits before it does what another one says; without one it asks for progress alone
+        wrapped = given.pop("wrapped", None)
+        if wrapped is not None and wrapped not in WRAPPED:
+            raise unknown("pruner", wrapped, WRAPPED, "[pruner] wrapped")
+        options = {"wrapped_pruner": PRUNERS[wrapped](**_of_budget(file, wrapped)) if wrapped else None}
+    pruner: BasePruner = _make("pruner", name, PRUNERS[name], given, options | given)
+    return pruner
+
+
+def check(file: StudyFile) -> None:
+    """Whether sampler and pruner can do what the study asks.
+
+    Raises:
+        InputError: they cannot.
+    """
+    sampler, pruner = file.option("study", "sampler"), file.option("study", "pruner")
+    if SAMPLERS[sampler].finite and file.size() == float("inf"):
+        endless = next(name for name in file.dimensions if _endless(file, name))
+        raise InputError(
+            f"[study] sampler = {sampler!r} tries every configuration, but {endless} is a range without end; "
+            "give it choices, or a step"
+        )
+    if len(file.objectives) > 1 and SAMPLERS[sampler].single:
+        able = ", ".join(name for name, entry in SAMPLERS.items() if not entry.single)
+        raise InputError(f"[study] sampler = {sampler!r} knows one objective only; with several, choose from {able}")
+    if file.objectives != ("validation_accuracy",) and pruner != "none":
+        raise InputError(
+            f"[study] pruner = {pruner!r} stops trials by their validation accuracy, which is not what is optimised "
+            f"({', '.join(file.objectives)}); it must be 'none'"
+        )
+    make_sampler(file, 0)
+    make_pruner(file)
+
+
+def _of_budget(file: StudyFile, name: str) -> dict[str, Any]:
+    """What [budget] says to a pruner."""
     first, factor = file.option("budget", "min_epochs"), file.option("budget", "reduction_factor")
-    match file.option("study", "pruner"):
-        case "successive_halving":
-            return SuccessiveHalvingPruner(min_resource=first, reduction_factor=factor)
-        case "hyperband":
-            return HyperbandPruner(min_resource=first, max_resource=file.epochs, reduction_factor=factor)
-        case "median":
-            return MedianPruner(n_warmup_steps=first)
-        case _:
-            return NopPruner()
+    halving = {"min_resource": first, "reduction_factor": factor}
+    return {
+        "successive_halving": halving,
+        "hyperband": halving | {"max_resource": file.epochs},
+        "median": {"n_warmup_steps": first},
+        "percentile": {"n_warmup_steps": first},
+        "threshold": {"n_warmup_steps": first},
+    }.get(name, {})
+
+
+def _make(section: str, name: str, kind: Callable[..., Any], given: dict[str, Any], options: dict[str, Any]) -> Any:
+    known = _options(kind)
+    for key, value in given.items():
+        if key not in known:
+            raise unknown(f"option of {name}", key, known, f"[{section}]")
+        if not isinstance(value, known[key]) or (isinstance(value, bool) and bool not in known[key]):
+            wanted = " or ".join(one.__name__ for one in known[key])
+            raise InputError(f"[{section}] {key} = {value!r} must be: {wanted}")
+    # multivariate and group, GP and the like are called experimental; a study file that names them wants them
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            return kind(**options)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"[{section}] {name}: {' '.join(str(error).split())}") from None
+
+
+def _options(kind: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
+    """The options that a study file can give: those that are plain values, with their types."""
+    plain = {"bool": (bool,), "int": (int,), "float": (float, int), "str": (str,)}
+    found: dict[str, tuple[type, ...]] = {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        # annotations are text in Optuna; where there is none, there is a default
+        hint = type(parameter.default).__name__ if parameter.annotation is parameter.empty else parameter.annotation
+        words = str(hint).split(" | ")
+        if kinds := tuple(one for word in words for one in plain.get(word, ())):
+            found[name] = tuple(dict.fromkeys(kinds))
+    return {name: kinds for name, kinds in found.items() if name != "seed"}
+
+
+def _endless(file: StudyFile, name: str) -> bool:
+    return any(name in branch.open and count(branch.open[name]) == float("inf") for branch in file.branches)

@@ -1,41 +1,40 @@
-"""The study in its storage: the one truth about what was suggested, reported and told. The owner of Optuna.
+"""The study in its storage: the one truth about what was suggested, reported and told.
 
 A study survives its driver: trials that a killed driver left running are handed out again, first, under their old
 numbers. Nothing here knows where trials run.
 """
 
-import fcntl
+import json
 import os
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
+from scipy import stats
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv, write_text
 from topotune.folder import StudyFolder
-from topotune.search.scheduler import make_pruner, make_sampler
-from topotune.search.space import Choices, Dimension, StudyFile
-from topotune.search.study_file import load_study, to_toml
+from topotune.search import table
+from topotune.search.budget import Budget
+from topotune.search.parameters import of_point, suggest
+from topotune.search.retention import Retention
+from topotune.search.scheduler import make_chance, make_pruner, make_sampler
+from topotune.search.space import StudyFile
+from topotune.search.storage import check_same, hold, mend, open_journal
+from topotune.search.study_file import to_toml
+from topotune.search.warm_start import warm_start
 from topotune.training import METRICS
 
-_STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-}
-FIRST = "first"  # the user attribute that the first trial of each topography has
-HASH = "study_hash"  # the study's user attribute: the space that it began with
-RECORD = "record"  # the user attribute that holds what Optuna itself has no place for
+STUDY_HASH = "study_hash"  # the study's user attribute: the space that it began with
+WALL = "wall_seconds"  # how long drivers had worked on the study when a trial ended, or when the last one paused
+PATIENCE = 5  # suggestions in a row that had been measured before, until chance suggests instead of the sampler
+REPEATS = 100  # the same, until there seems to be nothing new
+HOPELESS = 0.25  # the p of Wilcoxon's test under which no more seeds are tried: two of two worse, or three of three
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,23 @@ class Asked:
     resumed: bool
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What there is to say of a trial's end.
+
+    reason: why it failed. start_seconds: from the suggestion to the first step. devices: how many it took. measured:
+    the metrics of a complete trial that take work of their own, by name.
+    """
+
+    reason: str | None = None
+    start_seconds: float | None = None
+    devices: float = 1.0
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+
+ENDING = Ending()
+
+
 class Study:
     """An Optuna study in a study's folder, held by one driver at a time."""
 
@@ -54,233 +70,243 @@ class Study:
         """Open the study, or begin it.
 
         Raises:
-            InputError: the folder holds a study of another space, or another process is running it.
+            InputError: the folder holds a study of another space, another process is running it, or a study that it
+                starts from is none.
         """
         self.file, self.folder = file, folder
         if file.name != folder.name:
             raise InputError(f"study.name = {file.name!r}: the study in {folder.path} is called {folder.name!r}")
-        self._lock = _hold(folder)
+        self._lock = hold(folder)
         try:
             self._study = self._open()
+            write_text(folder.study_file, to_toml(file))
+            self.notes = warm_start(self._study, file, folder)  # what a person should be told
+            self._enqueue()
+            self._look_back()
         except BaseException:
-            self.close()
+            os.close(self._lock)
             raise
-        write_text(folder.study_file, to_toml(file))
-        self._enqueue_first_trials()
-        self._running: dict[int, optuna.Trial] = {}
-        self._reported: dict[int, set[int]] = {}  # number -> epochs
-        self._left = self._trials(TrialState.RUNNING)
 
     def _open(self) -> optuna.Study:
         """The study in the journal; a new one where there is none."""
         file, folder = self.file, self.folder
-        _mend(folder.journal)
+        mend(folder.journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage, existing = _open_journal(folder)
+        storage, existing = open_journal(folder)
         done = len(storage.get_all_trials(existing._study_id, deepcopy=False)) if existing else 0
         # another seed after a restart: the same one would suggest the first trials again
         sampler, pruner = make_sampler(file, file.option("study", "seed") + done), make_pruner(file)
         if existing:
-            _check_same(file, folder, existing.user_attrs.get(HASH))
+            check_same(file, folder, existing.user_attrs.get(STUDY_HASH))
         else:
-            optuna.create_study(study_name=file.name, storage=storage, direction="maximize")
+            optuna.create_study(study_name=file.name, storage=storage, directions=table.directions(file))
         # by the name it began with: a folder may have been renamed since
         name = existing.study_name if existing else file.name
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
-        if study.user_attrs.get(HASH) != file.hash:
-            study.set_user_attr(HASH, file.hash)
+        if study.user_attrs.get(STUDY_HASH) != file.hash:
+            study.set_user_attr(STUDY_HASH, file.hash)
         return study
+
+    def _look_back(self) -> None:
+        """What an earlier driver has left: trials to go on with, configurations that are known, what was spent."""
+        trials = self._study.get_trials(deepcopy=False)
+        self._running: dict[int, optuna.Trial] = {}
+        self._reported: dict[int, set[int]] = {}  # number -> steps
+        self._left = [one for one in trials if one.state == TrialState.RUNNING]
+        self._first: dict[str, int] = {}  # config hash -> the number of its first trial
+        self._waiting: dict[int, list[optuna.Trial]] = {}  # number -> trials of the same settings, which wait for it
+        begun = [one for one in trials if one.state in table.STATES and table.HASH in one.user_attrs]
+        for one in begun:
+            self._first.setdefault(one.user_attrs[table.HASH], one.number)
+        own = [one for one in begun if not {table.SAME, table.SOURCE} & set(one.user_attrs)]
+        self.asked = len(own)  # how many trials were handed out so far, ended or not
+        spent = sum(one.user_attrs.get(table.RECORD, {}).get("device_seconds", 0.0) for one in own)
+        walls = [one.user_attrs.get(table.RECORD, {}).get(WALL, 0.0) for one in own]
+        self.budget = Budget(self.file, max([*walls, self._study.user_attrs.get(WALL, 0.0)]), spent)
+        self._chance = make_chance(self.file.option("study", "seed") + len(trials))
+        self._retention = Retention(self.file, self.folder)
+        self._best: list[dict[str, float]] = []  # the Pareto front so far; with one objective the best value
+        ended = [one for one in trials if one.state.is_finished() and table.SAME not in one.user_attrs]
+        for one in sorted(ended, key=lambda one: one.datetime_complete or datetime.min):
+            self._note_end(one)
 
     def close(self) -> None:
         """Let go of the study, so that another driver can have it."""
         os.close(self._lock)
 
+    @property
+    def over(self) -> str | None:
+        """Why no trial is handed out any more, in words; None while there is one."""
+        if self._left:
+            return self.budget.out_of_time()
+        return self.budget.over(self.asked, len(self._first))
+
     def ask(self) -> Asked | None:
         """The next trial, or None when the budget is spent; first those that an earlier driver left running."""
-        if self._left:
-            frozen = self._left.pop(0)
-            trial, resumed = optuna.Trial(self._study, frozen._trial_id), True
-            self._reported[trial.number] = set(frozen.intermediate_values)
-        elif self.asked < self.file.option("budget", "trials"):
-            trial, resumed = self._study.ask(), False
-        else:
+        own = self._study.sampler
+        try:
+            for attempt in range(REPEATS):
+                if self.over:
+                    return None
+                if attempt == PATIENCE:
+                    self._study.sampler = self._chance
+                if asked := self._next():
+                    return asked
             return None
-        config = self.file.suggest(lambda name, dimension: _suggest(trial, name, dimension))
-        trial.set_user_attr("config", config.to_dict())
+        finally:
+            self._study.sampler = own
+
+    def _next(self) -> Asked | None:
+        """One suggestion; None where it had been measured before."""
+        resumed = bool(self._left)
+        if resumed:
+            frozen = self._left.pop(0)
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            self._reported[trial.number] = set(frozen.intermediate_values)
+        else:
+            trial = self._study.ask()
+        config = self.file.suggest(lambda name, dimension: suggest(trial, name, dimension))
+        if not self._is_new(trial, config):
+            return None
         self._running[trial.number] = trial
         return Asked(trial.number, config, resumed)
 
-    def report(self, number: int, epoch: int, value: float) -> bool:
-        """Note a trial's value after an epoch; whether this is news. What is known already is left as it is."""
+    def _is_new(self, trial: optuna.Trial, config: TrialConfig) -> bool:
+        """Note a suggestion. One that was measured before gets what came of it, now or when that has ended."""
+        first = self._first.setdefault(config.hash, trial.number)
+        counted = table.HASH in trial.user_attrs  # by an earlier driver
+        if not counted:
+            trial.set_user_attr(table.CONFIG, config.to_dict())
+            trial.set_user_attr(table.HASH, config.hash)
+        if first == trial.number:
+            self.asked += not counted
+            return True
+        trial.set_user_attr(table.SAME, first)
+        same = self._study.get_trials(deepcopy=False)[first]
+        if same.state == TrialState.RUNNING:
+            self._waiting.setdefault(first, []).append(trial)
+        else:
+            self._tell_same(trial, same)
+        return False
+
+    def _tell_same(self, trial: optuna.Trial, same: FrozenTrial) -> None:
+        for step, value in same.intermediate_values.items():
+            self._note(trial, step, value)
+        trial.set_user_attr(table.RECORD, same.user_attrs.get(table.RECORD, {}) | {"reason": None, "seconds": 0.0})
+        self._study.tell(trial, same.values if same.state == TrialState.COMPLETE else None, same.state)
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        """Note a trial's value after an epoch, or after a further seed; whether this is news. What is known already is
+        left as it is."""
         known = self._reported.setdefault(number, set())
-        if epoch in known:
+        if step in known:
             return False
-        known.add(epoch)
-        self._running[number].report(value, epoch)
+        known.add(step)
+        self._note(self._running[number], step, value)
         return True
+
+    def _note(self, trial: optuna.Trial, step: int, value: float) -> None:
+        if len(self.file.objectives) == 1:
+            trial.report(value, step)
+        else:  # which Trial.report refuses
+            self._study._storage.set_trial_intermediate_value(trial._trial_id, step, value)
 
     def should_prune(self, number: int) -> bool:
         """Whether the trial should stop, judged at its last reported epoch.
 
         The first trial of each topography runs to its end: each has at least one complete trial to be judged by.
         """
+        if len(self.file.objectives) > 1:
+            return False
         trial = self._running[number]
         # asked in any case: the pruner notes the value that later trials are measured against
-        return trial.should_prune() and not trial.user_attrs.get(FIRST)
+        return trial.should_prune() and table.FIRST not in trial.user_attrs
 
-    def end(self, number: int, state: str, reason: str | None = None, start_seconds: float | None = None) -> Row:
-        """End a trial as ``complete``, ``pruned`` or ``failed``; its row of trials.csv.
+    def hopeless(self, number: int, accuracies: list[float]) -> bool:
+        """Whether a trial of several seeds should stop after some of them: it is worse than the best one on the same
+        seeds, by Wilcoxon's signed-rank test (``HOPELESS``), as Optuna's WilcoxonPruner has it."""
+        trials = self._study.get_trials(deepcopy=False)
+        rivals = [one.user_attrs[table.RECORD].get("replicates", []) for one in table.complete(trials)]
+        rivals = [one for one in rivals if len(one) >= len(accuracies)]
+        if not rivals or table.FIRST in trials[number].user_attrs or self.file.option("study", "pruner") == "none":
+            return False
+        best = max(rivals, key=lambda one: sum(one) / len(one))
+        differences = [theirs - mine for theirs, mine in zip(best, accuracies, strict=False)]
+        if len(differences) < 2 or not any(differences):
+            return False
+        return bool(stats.wilcoxon(differences, alternative="greater", zero_method="zsplit").pvalue <= HOPELESS)
 
-        ``reason`` says why it failed, ``start_seconds`` how long it took from the suggestion to the first step.
-        """
+    def pause(self, number: int) -> None:
+        """Leave a trial as it is: it goes on when the study has more time."""
+        self._running.pop(number)
+        self._study.set_user_attr(WALL, self.budget.wall)
+
+    def end(self, number: int, state: str, how: Ending = ENDING) -> Row:
+        """End a trial as ``complete``, ``pruned`` or ``failed``; its row of trials.csv."""
         trial = self._running.pop(number)
         self._reported.pop(number, None)
-        metrics = read_csv(self.folder.trial(number) / METRICS)
-        seconds = sum(epoch["seconds"] for epoch in metrics)
-        trial.set_user_attr(RECORD, {"seconds": seconds, "start_seconds": start_seconds, "reason": reason})
-        best = max((epoch["validation_accuracy"] for epoch in metrics), default=None)
+        seeds = [read_csv(path / METRICS) for path in self.folder.replicates(number, self.file.replicates)]
+        seconds = sum(epoch["seconds"] for seed in seeds for epoch in seed)
+        accuracies = [max(epoch["validation_accuracy"] for epoch in seed) for seed in seeds if seed]
+        told: dict[str, Any] = {"reason": how.reason, "start_seconds": how.start_seconds, "seconds": seconds}
+        told |= {"device_seconds": seconds * how.devices, WALL: self.budget.wall, "epochs": sum(map(len, seeds))}
+        if len(accuracies) > 1:
+            told |= {"replicates": accuracies, "standard_error": float(stats.sem(accuracies))}
         if state == "complete":
-            self._study.tell(trial, best)
+            means = {"validation_accuracy": sum(accuracies) / len(accuracies), "seconds": seconds / len(accuracies)}
+            told["values"] = means | dict(how.measured)
+        trial.set_user_attr(table.RECORD, told)
+        self._tell(trial, state, told.get("values", {}))
+        same = self._study.get_trials(deepcopy=False)[number]
+        for other in self._waiting.pop(number, []):
+            self._tell_same(other, same)
+        self._note_end(same)
+        return table.row(same, self.file)
+
+    def _tell(self, trial: optuna.Trial, state: str, values: Mapping[str, float]) -> None:
+        trials = self._study.get_trials(deepcopy=False) if self.file.constraints else []
+        control = table.control_values(trials, self.file)
+        for one in self.file.constraints:
+            # until there is a control to compare with, a trial counts as one that keeps to it
+            trial.set_constraint(one.words, one.excess(values, control) or 0.0)
+        if state == "complete":
+            self._study.tell(trial, [values[name] for name in self.file.objectives])
         else:
             self._study.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
-        _tidy(self.folder.trial(number), complete=state == "complete")
-        return self._row(number)
 
-    @property
-    def asked(self) -> int:
-        """How many trials were handed out so far, ended or not."""
-        return len(self._trials(*_STATES))
+    def _note_end(self, trial: FrozenTrial) -> None:
+        """Whether there was progress, and whose weights are kept."""
+        values = table.values_of(trial) if trial.state == TrialState.COMPLETE else None
+        progress = False
+        if values:
+            front = table.is_front([*self._best, values], self.file)
+            progress = front[-1] and values not in self._best
+            self._best = [one for one, kept in zip([*self._best, values], front, strict=True) if kept]
+        if trial.state != TrialState.FAIL and table.SOURCE not in trial.user_attrs:
+            self.budget.ended(progress)
+        self._retention.ended(trial)
 
     def rows(self) -> list[Row]:
         """One row a trial, in the order of their numbers."""
-        return [_row(trial, self.file) for trial in self._trials(*_STATES)]
-
-    def _row(self, number: int) -> Row:
-        return _row(self._study.get_trials(deepcopy=False)[number], self.file)
+        return table.rows(self._study.get_trials(deepcopy=False), self.file)
 
     def write_table(self) -> list[Row]:
         """Write trials.csv; its rows."""
         rows = self.rows()
-        names = [name for name in self.file.dimensions if name not in ("topography", "weight")]
-        write_csv(self.folder.trials_table, [*_FIRST, *names, *_LAST], rows)
+        write_csv(self.folder.trials_table, table.columns(self.file), rows)
         return rows
 
-    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=states)
-
-    def _enqueue_first_trials(self) -> None:
-        """Every topography, the control too, is tried at least once, with otherwise suggested settings."""
-        if "topography" not in self.file.dimensions:
-            return
-        there = {trial.user_attrs.get(FIRST) for trial in self._study.get_trials(deepcopy=False)}
-        for topography in self.file.topographies:
-            if topography not in there:  # a driver may have been killed between two of them
-                self._study.enqueue_trial({"topography": topography}, user_attrs={FIRST: topography})
-
-
-_FIRST = ("id", "state", "config_hash", "topography", "weight")
-_LAST = ("validation_accuracy", "epochs", "seconds", "start_seconds", "reason")
-
-
-def _row(trial: FrozenTrial, file: StudyFile) -> Row:
-    config = trial.user_attrs.get("config", {})
-    values = trial.intermediate_values
-    record = trial.user_attrs.get(RECORD, {})
-    return {
-        "id": trial.number,
-        "state": _STATES[trial.state],
-        "config_hash": TrialConfig.from_dict(config).hash if config else None,
-        "topography": config.get("topography"),
-        "weight": config.get("weight"),
-        **{name: trial.params.get(name) for name in file.dimensions if name not in ("topography", "weight")},
-        "validation_accuracy": max(values.values(), default=None),
-        "epochs": max(values, default=0),
-        "seconds": record.get("seconds"),
-        "start_seconds": record.get("start_seconds"),
-        "reason": record.get("reason"),
-    }
-
-
-def _tidy(trial: Path, complete: bool) -> None:
-    """What an ended trial needs no more: the state to go on from, and the weights unless it is complete."""
-    shutil.rmtree(trial / "last", ignore_errors=True)
-    if not complete:
-        (trial / "model.safetensors").unlink(missing_ok=True)
-
-
-def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
-    if isinstance(dimension, Choices):
-        return trial.suggest_categorical(name, dimension.values)
-    if dimension.whole:
-        return trial.suggest_int(name, int(dimension.low), int(dimension.high), log=dimension.log)
-    return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
-
-
-def _open_journal(folder: StudyFolder) -> tuple[JournalStorage, FrozenStudy | None]:
-    """The storage, and the study in it if it has one."""
-    lost = not folder.journal.exists() or folder.journal.stat().st_size == 0
-    if lost and folder.trials_table.exists():
-        raise InputError(
-            f"{folder.journal} is missing or empty, though {folder.trials_table} lists trials: put it back from a "
-            "copy, or begin anew beside it with --fresh"
-        )
-    try:
-        storage = JournalStorage(JournalFileBackend(str(folder.journal), lock_obj=_Held()))
-        studies = storage.get_all_studies()
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{folder.journal} is damaged ({error}): put it back from a copy, or use --fresh") from None
-    return storage, studies[0] if studies else None
-
-
-def _check_same(file: StudyFile, folder: StudyFolder, began_with: str | None) -> None:
-    """A study goes on only with the space that it began with. More effort is the same study."""
-    if began_with in (None, file.hash):  # None: a driver was killed as the study began
-        return
-    there = load_study(folder.study_file) if folder.study_file.exists() else None
-    if there is None or there.hash == file.hash:
-        raise InputError(f"{folder.study_file} was changed by hand since the study began; put it back as it was")
-    changed = [
-        f"{section}.{key}"
-        for section in file.sections
-        for key in {**there.sections[section], **file.sections[section]}
-        if section not in ("budget", "confirm", "prune") and key not in ("name", "description")
-        if there.sections[section].get(key) != file.sections[section].get(key)
-    ]
-    raise InputError(
-        f"study {file.name!r} exists in {folder.path} with another space: {', '.join(changed)} differ; "
-        "give it another name (--set study.name=…), or begin anew beside it with --fresh"
-    )
-
-
-def _hold(folder: StudyFolder) -> int:
-    """A lock that goes with this process, however it ends."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise InputError(
-            f"study {folder.name!r} is being worked on by another process; wait for it, or begin anew beside it "
-            "with --fresh"
-        ) from None
-    return lock
-
-
-class _Held(BaseJournalFileLock):
-    """No lock file beside the journal: the study's own lock is held, and Ctrl-C cannot leave this one half undone."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
-def _mend(journal: Path) -> None:
-    """Undo what a killed driver may have left: Optuna's own lock, and half a line at the end of the journal."""
-    Path(f"{journal}.lock").unlink(missing_ok=True)
-    if journal.exists():
-        content = journal.read_bytes()
-        if content and not content.endswith(b"\n"):
-            os.truncate(journal, content.rfind(b"\n") + 1)
+    def _enqueue(self) -> None:
+        """The study file's own points come first; and every topography, the control too, is tried at least once, with
+        otherwise suggested settings."""
+        there = self._study.get_trials(deepcopy=False)
+        known = {trial.user_attrs.get(table.POINT) for trial in there}
+        for point in self.file.points:
+            mark = json.dumps(point, sort_keys=True)
+            if mark not in known:  # a driver may have been killed between two of them
+                self._study.enqueue_trial(of_point(self.file, point), user_attrs={table.POINT: mark})
+        if "topography" in self.file.dimensions:
+            first = {trial.user_attrs.get(table.FIRST) for trial in there}
+            for topography in self.file.topographies:
+                if topography not in first:
+                    self._study.enqueue_trial({"topography": topography}, user_attrs={table.FIRST: topography})

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,42 +24,67 @@ from topotune.files import write_text
 if TYPE_CHECKING:
     from topotune.training.records import EpochMetrics, Report, TrialResult
 
+Measure = Callable[[Sequence[str], Path, "Path | None"], dict[str, float]]  # of a checkpoint, names -> values
+
+SEED = "seed_step"  # in what a trial tells: which of its seeds it is about, counted from 0
 ERROR = "error.txt"  # in a trial's folder: what its process raised
 GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
 LEAVE = 1.5  # seconds that the others have to end after rank 0; Tune waits 2 s for all of it
 
 
-def trainable(job: dict[str, Any]) -> None:
-    """Ray Tune's function: trains ``job["config"]`` and reports each epoch; a hopeless trial reports why.
+def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
+    """Ray Tune's function: trains ``job["config"]`` on one seed after the other and tells of each epoch, of each seed,
+    and of what ``measure`` found; a hopeless trial tells why.
 
-    job: config (a TrialConfig as a dict), out, data (paths), suggested_at (Unix time).
+    job: config (a TrialConfig as a dict), outs (a folder a seed), data (paths), measures (names of metrics), gpus (a
+    rank's share), suggested_at (Unix time).
     """
     keep_to_own_gpus()
-    config, out, data = TrialConfig.from_dict(job["config"]), Path(job["out"]), job["data"]
-    (out / ERROR).unlink(missing_ok=True)
+    config, outs = TrialConfig.from_dict(job["config"]), [Path(one) for one in job["outs"]]
+    data = Path(job["data"]) if job["data"] else None
+    (outs[0] / ERROR).unlink(missing_ok=True)
     if config.workers > 1:
         _rank_actors(_own_group(config))
     from ray import tune
 
     from topotune.training.records import TrainingDiverged
 
-    def report(metrics: "EpochMetrics") -> None:
-        row = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
-        # the time from the suggestion to the first step; only the first epoch's means anything
-        row["start_seconds"] = time.time() - metrics.seconds - job["suggested_at"]
-        tune.report(row)
-
+    _keep_to_own_gpu_memory(job["gpus"])
+    measured = []
     try:
-        train_on_cluster(config, out, Path(data) if data else None, report)
+        for seed, out in enumerate(outs):
+            own = config.replace(seed=config.seed + seed)
+            result = train_on_cluster(own, out, data, _teller(seed, job["suggested_at"]))
+            if measure and job["measures"]:
+                measured.append(measure(job["measures"], out, data))
+            if len(outs) > 1:
+                tune.report({SEED: seed, "validation_accuracy": result.validation_accuracy})
+        if measured:
+            tune.report(
+                {"measured": {name: sum(one[name] for one in measured) / len(measured) for name in measured[0]}}
+            )
     except TrainingDiverged as error:
         tune.report({"failed": str(error)})
     except InputError as error:
         tune.report({"failed": str(error), "input_error": True})
     except Exception:  # Tune tries again; when it gives up, this says why
-        write_text(out / ERROR, traceback.format_exc())
+        write_text(outs[0] / ERROR, traceback.format_exc())
         raise
     finally:
         _forget_gpu_memory()
+
+
+def _teller(seed: int, suggested_at: float) -> "Report":
+    """Tells Tune of each epoch of one seed."""
+    from ray import tune
+
+    def report(metrics: "EpochMetrics") -> None:
+        row = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
+        # the time from the suggestion to the first step; only the first epoch's means anything
+        row |= {"start_seconds": time.time() - metrics.seconds - suggested_at, SEED: seed}
+        tune.report(row)
+
+    return report
 
 
 def train_on_cluster(
@@ -175,6 +200,14 @@ def keep_to_own_gpus() -> None:
     """A task that asked for no GPU sees none: Ray hides the others' GPUs only from those that asked for one."""
     if not ray.get_gpu_ids():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def _keep_to_own_gpu_memory(share: float) -> None:
+    """A trial that has a part of a GPU gets that part of its memory: it runs out, and not its neighbour."""
+    import torch
+
+    if 0 < share < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
 
 
 def _forget_gpu_memory() -> None:

@@ -17,5 +17,8 @@ class Watcher:
     def trial_restarted(self, asked: Asked, why: str) -> None:
         """A trial's process died, and the trial goes on from its last checkpoint in another one."""
 
+    def trial_paused(self, asked: Asked) -> None:
+        """A trial stopped because the study's time is spent; it goes on from its last epoch when there is more."""
+
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
         """A trial is ``complete``, ``pruned`` or ``failed``; ``record`` is its row of trials.csv."""

@@ -27,7 +27,8 @@ def confirm_best(session: Session) -> None:
     missing = [name for name in session.file.topographies if name not in selected]
     if missing:
         say(f"confirm: no usable trial of {', '.join(missing)}; left out")
-    wanted_jobs = list(confirm.jobs(folder, selected, seeds, session.site.data, train_on_cluster))
+    unseen = range(session.file.replicates, session.file.replicates + seeds)  # the search had those before
+    wanted_jobs = list(confirm.jobs(folder, selected, unseen, session.site.data, train_on_cluster))
     hashes = {job.config.hash for job in wanted_jobs}
     rows = _wanted(folder.confirm_table, CONFIRM_COLUMNS, lambda row: row["config_hash"] in hashes)
     done = {row["config_hash"] for row in rows}

@@ -1,59 +1,63 @@
 """The search stage, and those who look on while it runs."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from topotune.files import Row, replace_folder
-from topotune.folder import checkpoint_files
+from topotune.folder import checkpoint_files, ranked
+from topotune.followup.objectives import measure
 from topotune.progress import Progress
 from topotune.search.study import Asked, Study
+from topotune.search.table import REPEATED
 from topotune.search.watch import Watcher
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import concluded, summarise
-from topotune.training import ARRANGEMENT
+from topotune.training import ARRANGEMENT, WEIGHTS
 
 
 def search(session: Session) -> None:
     """Search until the budget is spent; nothing is left to do when it was spent before."""
     study = session.study
-    budget = session.file.option("budget", "trials")
-    ended = [row for row in study.rows() if row["state"] != "running"]
-    if len(ended) >= budget:
+    ended = [row for row in study.rows() if row["state"] not in ("running", REPEATED)]
+    if study.over:
         if not concluded(session):  # a driver was killed between the last trial's end and the tables
             _conclude(session, check_data(session.file, session.site))
-        say(f"search: nothing to do, {len(ended)} of {budget} trials have ended")
+        say(f"search: nothing to do, {study.over}; {_counted(session)}")
         return
     checksum = check_data(session.file, session.site)
     wanted = session.join_cluster()
     from topotune.search import runner  # ray: seconds that a finished stage need not wait for
 
-    with Progress("search", "trials", budget, len(ended)) as progress:
+    with Progress("search", "trials", session.file.option("budget", "trials"), len(ended)) as progress:
         watchers = [_Shown(progress, ended), _Logged(session), _Listed(study)]
-        runner.search(study, session.site.data, wanted, watchers)
+        runner.search(study, session.site.data, wanted, watchers, measure)
         progress.say(progress.summary())
     _conclude(session, checksum)
+    say(f"search: {study.over or 'the sampler suggests only what was tried'}; {_counted(session)}")
+
+
+def _counted(session: Session) -> str:
+    """How many trials there are, by their state."""
+    states = Counter(row["state"] for row in session.study.rows())
+    return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
 def _conclude(session: Session, checksum: str) -> None:
     """Tables and ``best/`` first, the summary last: its counts say that the search has been concluded."""
     rows = session.study.write_table()
-    best = _best(rows)
-    if best:
+    best = next(iter(ranked(rows)), None)
+    if best and (session.folder.trial(best["id"]) / WEIGHTS).exists():  # a trial of elsewhere may have lost them
         replace_folder(session.folder.best, checkpoint_files(session.folder.trial(best["id"])))
     summarise(session, data_checksum=checksum)
-
-
-def _best(rows: Iterable[Row]) -> Row | None:
-    complete = [row for row in rows if row["state"] == "complete"]
-    return max(complete, key=lambda row: row["validation_accuracy"], default=None)
 
 
 class _Shown(Watcher):
     """Progress of a search."""
 
     def __init__(self, progress: Progress, before: Iterable[Row]) -> None:
-        best = _best(before)
+        best = next(iter(ranked(before)), None)
         self._progress, self._best = progress, best["validation_accuracy"] if best else -1.0
         progress.best = f"{self._best:.4f} (trial {best['id']})" if best else ""
 
@@ -62,6 +66,9 @@ class _Shown(Watcher):
 
     def trial_restarted(self, asked: Asked, why: str) -> None:
         self._progress.say(f"trial {asked.number} {label(asked.config)}: {why}; it goes on from its last checkpoint")
+
+    def trial_paused(self, asked: Asked) -> None:
+        self._progress.paused(f"trial {asked.number} {label(asked.config)}: paused, it goes on when there is more time")
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
         value = record["validation_accuracy"]
@@ -89,7 +96,9 @@ class _Logged(Watcher):
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
         key = f"trial/{asked.number}"
         if record["validation_accuracy"] is not None:
-            self._tracker.metrics(key, record["epochs"], {"best_validation_accuracy": record["validation_accuracy"]})
+            own = {"best_validation_accuracy": record["validation_accuracy"]}
+            own |= {name: record.get(name) for name in ("standard_error", *self._session.file.measures)}
+            self._tracker.metrics(key, record["epochs"], own)
         for file in self._session.folder.trial(asked.number).glob(ARRANGEMENT):
             self._session.log_arrangement(key, file)
             self._tracker.artifact(key, file, "topography")

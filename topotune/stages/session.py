@@ -15,9 +15,9 @@ from topotune.config import TrialConfig
 from topotune.data.splits import forget_splits, load_split
 from topotune.files import read_table
 from topotune.folder import StudyFolder
+from topotune.search.checks import check_own_data
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
-from topotune.search.study_file import check_own_data
 from topotune.tracking import Tracker, default_store, shown
 from topotune.training import arrangement
 from topotune.training.device import advice, pick_device
@@ -51,6 +51,8 @@ class Session:
         try:
             self.study = Study(self.file, self.folder)
             self._stack.callback(self.study.close)
+            for note in self.study.notes:
+                say(note)
             self.tracker = Tracker(self.folder.path / "mlflow", self.site.mlflow, self.file.name, say)
             self._stack.callback(self.tracker.close)
             # first: once the lock is open, another driver may train the same trials

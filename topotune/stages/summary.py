@@ -8,7 +8,7 @@ from typing import Any
 from topotune import provenance
 from topotune.config import NONE
 from topotune.files import Row, read_csv, read_table, write_json
-from topotune.folder import StudyFolder, checkpoint_files
+from topotune.folder import StudyFolder, checkpoint_files, ranked
 from topotune.followup.statistics import compare
 from topotune.stages.session import Session
 from topotune.training.checkpoint import load_config
@@ -41,8 +41,7 @@ def concluded(session: Session) -> bool:
 def summarise(session: Session, data_checksum: str | None = None) -> None:
     """Write summary.json from the study and the tables."""
     rows, confirmed = session.study.rows(), read_csv(session.folder.confirm_table)
-    complete = [row for row in rows if row["state"] == "complete"]
-    best = max(complete, key=lambda row: row["validation_accuracy"], default=None)
+    best = next(iter(ranked(rows)), None)
     before = read_table(session.folder.summary) if session.folder.summary.exists() else {}
     known = before.get("provenance", {})
     summary: dict[str, Any] = {
@@ -81,4 +80,4 @@ def _counts(rows: Sequence[Row]) -> dict[str, int]:
     return {state: sum(row["state"] == state for row in rows) for state in _STATES}
 
 
-_STATES = ("complete", "pruned", "failed", "running")
+_STATES = ("complete", "pruned", "failed", "running", "repeated")

@@ -59,7 +59,7 @@ def test_jobs_go_seed_by_seed_on_seeds_that_the_search_never_saw(quick: Quick, t
     for number, config in ((4, quick(topography="none", weight=0.0, seed=2)), (7, quick(seed=2))):
         write_json(folder.trial(number) / "config.json", config.to_dict())
     selected = {"none": {"id": 4}, "grid2d": {"id": 7}}
-    found = list(jobs(folder, selected, 2, Path("data"), _fit))
+    found = list(jobs(folder, selected, (1, 2), Path("data"), _fit))
     assert [(job.config.topography, job.config.seed, job.trial) for job in found] == [
         ("none", 3, 4), ("grid2d", 3, 7), ("none", 4, 4), ("grid2d", 4, 7),
     ]  # fmt: skip

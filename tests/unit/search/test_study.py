@@ -12,7 +12,7 @@ import pytest
 from topotune.errors import InputError
 from topotune.files import read_csv, write_csv
 from topotune.folder import StudyFolder
-from topotune.search.study import Asked, Study
+from topotune.search.study import Asked, Ending, Study
 from topotune.search.study_file import load_study
 
 SPACE = """
@@ -264,17 +264,18 @@ def test_a_row_says_how_a_trial_ended(begin: Open, folder: StudyFolder) -> None:
     study = begin()
     complete, pruned, failed, running = (_ask(study) for _ in range(4))
     _train(study, complete, [0.5, 0.75, 0.625])
-    row = study.end(complete.number, "complete", start_seconds=1.5)
-    assert row == study.rows()[0]
+    row = study.end(complete.number, "complete", Ending(start_seconds=1.5))
+    assert row | {"rank": 1} == study.rows()[0]
     assert row == {
-        "id": 0, "state": "complete", "config_hash": complete.config.hash, "topography": "none", "weight": 0.0,
-        "learning_rate": complete.config.learning_rate, "batch_size": complete.config.batch_size,
-        "optimizer": complete.config.optimizer, "validation_accuracy": 0.75, "epochs": 3, "seconds": 1.5,
+        "id": 0, "state": "complete", "rank": None, "config_hash": complete.config.hash,
+        "topography": "none", "weight": 0.0, "learning_rate": complete.config.learning_rate,
+        "batch_size": complete.config.batch_size, "optimizer": complete.config.optimizer,
+        "validation_accuracy": 0.75, "epochs": 3, "seconds": 1.5,
         "start_seconds": 1.5, "reason": None,
     }  # fmt: skip
     _train(study, pruned, [0.5])
     study.end(pruned.number, "pruned")
-    study.end(failed.number, "failed", 'no more, "memory"\nhere')
+    study.end(failed.number, "failed", Ending('no more, "memory"\nhere'))
     rows = study.write_table()
     assert [row["state"] for row in rows] == ["complete", "pruned", "failed", "running"]
     assert rows == study.rows() == read_csv(folder.trials_table)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topotune.errors import InputError
+from topotune.search.options import OPTIONS
 from topotune.search.space import Choices, Dimension, Range, StudyFile
-from topotune.search.study_file import OPTIONS, load_study, parse_override, to_toml
+from topotune.search.study_file import load_study, parse_override, to_toml
 
 Load = Callable[..., StudyFile]
 
@@ -74,7 +75,7 @@ def test_an_empty_file_is_a_study_of_defaults_named_after_it(load: Load) -> None
 
 ERRORS = [
     ("[study", "not valid TOML"),
-    ("[studies]", "unknown section 'studies'; choose from study, objective, budget, confirm, prune, fixed"),
+    ("[studies]", "unknown section 'studies'; choose from study, objective, budget, confirm, prune, sampler, pr"),
     ("budget = 3", "budget = 3 must be a table: [budget]"),
     ("[study]\nname = ''", "[study] name = '' must be a name of letters"),
     ("[study]\nname = 3", "[study] name = 3 must be a name"),
@@ -83,7 +84,7 @@ ERRORS = [
     ("[study]\nname = 'a b'", "[study] name = 'a b' must be a name"),
     (f"[study]\nname = '{'a' * 101}'", "must be a name"),
     ("[study]\ndescription = 3", "[study] description = 3 must be a string"),
-    ("[study]\nsampler = 'grid'", "[study] sampler = 'grid' must be one of tpe, random"),
+    ("[study]\nsampler = 'grids'", "[study] sampler = 'grids' must be one of tpe, gp"),
     ("[study]\npruner = 'asha'", "[study] pruner = 'asha' must be one of successive_halving"),
     ("[study]\npruner = []", "[study] pruner = [] must be one of successive_halving"),
     ("[study]\nseed = -1", "[study] seed = -1 must be an integer from 0 to 2147483647"),
@@ -124,7 +125,7 @@ ERRORS = [
     ("[nuisance]\nfoo = {low = 1, high = 2}", "[nuisance]: unknown setting 'foo'"),
     ("[nuisance]\nepochs = {}", "[nuisance] epochs = {} must be a value, {choices = […]} or {low"),
     ("[nuisance]\nepochs = {low = 1}", "[nuisance] epochs = {'low': 1} must be a value"),
-    ("[nuisance]\nepochs = {low = 1, high = 2, step = 1}", "must be a value, {choices"),
+    ("[nuisance]\nepochs = {low = 1, high = 2, steps = 1}", "must be a value, {choices"),
     ("[nuisance]\nepochs = {choices = [1], low = 1}", "must be a value, {choices"),
     ("[nuisance]\nepochs = {choices = 3}", "[nuisance] epochs: choices = 3 must be a list of at least one"),
     ("[nuisance]\nepochs = {choices = []}", "[nuisance] epochs: choices = [] must be a list"),

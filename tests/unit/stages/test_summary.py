@@ -45,7 +45,7 @@ def test_a_search_is_concluded_when_the_summary_counts_its_trials(session: Any) 
         summarise(session, "1234")
         assert concluded(session)
     summary = read_json(session.folder.summary)
-    assert summary["trials"] == {"complete": 1, "pruned": 1, "failed": 1, "running": 0}
+    assert summary["trials"] == {"complete": 1, "pruned": 1, "failed": 1, "running": 0, "repeated": 0}
     assert (summary["study"], summary["study_hash"], summary["epochs"]) == ("a-study", session.file.hash, 3)
     assert summary["best_trial"]["id"] == 0
 
