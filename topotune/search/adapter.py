@@ -18,7 +18,7 @@ from ray.tune.search import Searcher
 from topotune.errors import InputError
 from topotune.search.objectives import OBJECTIVES
 from topotune.search.study import Asked, Ending, Study
-from topotune.search.trial import ERROR, SEED
+from topotune.search.trial import ERROR, MEASURED, SEED
 from topotune.search.watch import Watcher
 
 
@@ -30,6 +30,9 @@ class Place:
     data: Path | None
     gpus: float
     devices: float
+
+
+_MEASURED = {f"{MEASURED}/{name}": name for name in OBJECTIVES}  # Tune flattens what it hands on
 
 
 class StudySearcher(Searcher):
@@ -72,12 +75,11 @@ class StudySearcher(Searcher):
         """A trial tells of an epoch, of a seed that is done, or of what was measured; whether it should stop."""
         if trial_id not in self._asked:
             return False
-        if "measured" in result:
-            self._measured[trial_id] = result["measured"]
-        elif "epoch" in result:
+        if "epoch" in result:
             return self._epoch_done(trial_id, result)
-        elif SEED in result:
+        if SEED in result:
             return self._seed_done(trial_id, result)
+        self._measured[trial_id] = {name: result[key] for key, name in _MEASURED.items() if key in result}
         return False
 
     def _epoch_done(self, trial_id: str, result: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from topotune.folder import StudyFolder
 from topotune.search import table
@@ -24,7 +24,7 @@ class Retention:
         folders = self._folder.replicates(trial.number, self._file.replicates)
         for path in folders:
             shutil.rmtree(path / "last", ignore_errors=True)  # the state to go on from
-        if trial.state != TrialState.COMPLETE or not values:
+        if not values:
             for path in folders:
                 _forget(path)
             return

@@ -276,7 +276,7 @@ class Study:
 
     def _note_end(self, trial: FrozenTrial) -> None:
         """Whether there was progress, and whose weights are kept."""
-        values = table.values_of(trial) if trial.state == TrialState.COMPLETE else None
+        values = table.values_of(trial)
         progress = False
         if values:
             front = table.is_front([*self._best, values], self.file)

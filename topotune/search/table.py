@@ -58,8 +58,8 @@ def row(trial: FrozenTrial, file: StudyFile) -> Row:
 
 
 def values_of(trial: FrozenTrial) -> dict[str, float]:
-    """All metrics of a complete trial."""
-    return dict(trial.user_attrs.get(RECORD, {}).get("values", {}))
+    """All metrics of a complete trial; none of another, also if a driver was killed as it completed it."""
+    return dict(trial.user_attrs[RECORD]["values"]) if trial.state == TrialState.COMPLETE else {}
 
 
 def control_values(trials: Sequence[FrozenTrial], file: StudyFile) -> dict[str, float] | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Measure = Callable[[Sequence[str], Path, "Path | None"], dict[str, float]]  # of a checkpoint, names -> values
 
 SEED = "seed_step"  # in what a trial tells: which of its seeds it is about, counted from 0
+MEASURED = "measured"  # in what a trial tells: the metrics that took work of their own
 ERROR = "error.txt"  # in a trial's folder: what its process raised
 GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
 LEAVE = 1.5  # seconds that the others have to end after rank 0; Tune waits 2 s for all of it
@@ -60,9 +61,8 @@ def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
             if len(outs) > 1:
                 tune.report({SEED: seed, "validation_accuracy": result.validation_accuracy})
         if measured:
-            tune.report(
-                {"measured": {name: sum(one[name] for one in measured) / len(measured) for name in measured[0]}}
-            )
+            means = {name: sum(one[name] for one in measured) / len(measured) for name in measured[0]}
+            tune.report({MEASURED: means})
     except TrainingDiverged as error:
         tune.report({"failed": str(error)})
     except InputError as error:

@@ -35,10 +35,10 @@ def test_every_sampler_suggests(sampler: str, several: bool, open_study: Open) -
     if several and MADE_SAMPLERS[sampler].single:
         pytest.skip("one objective only")
     metric = ["validation_accuracy", "parameters"] if several else "validation_accuracy"
-    study = open_study(SPACE, study__sampler=sampler, objective__metric=metric, budget__trials=14)
-    for step in range(14):
+    study = open_study(SPACE, study__sampler=sampler, objective__metric=metric, budget__trials=11)
+    for step in range(11):
         complete(study, 0.5 + step / 100, measured={"parameters": 3.0} if several else None)
-    assert study.over == "14 of 14 trials have begun"
+    assert study.over == "11 of 11 trials have begun"
 
 
 NEEDED: dict[str, dict[str, Any]] = {
