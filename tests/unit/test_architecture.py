@@ -35,7 +35,7 @@ HEAVY = ("ray", "optuna", "mlflow", "matplotlib", "jinja2", "rich")
 
 OWNERS = {
     "ray": {"search/adapter.py", "search/trial.py", "search/runner.py"},
-    "optuna": {"search/study.py", "search/scheduler.py"},
+    "optuna": {"search/study.py", "search/scheduler.py", "search/analysis.py", "search/plots.py"},
     "mlflow": {"tracking.py"},
     "matplotlib": {"report/figures.py"},
     "jinja2": {"report/page.py"},
