@@ -65,7 +65,7 @@ def _history(view: _View) -> Plot | None:
     trials = complete_trials(view.study)
     if len(trials) < 2:
         return None
-    axes = plots.plot_optimization_history(view.study, **view.target)
+    axes: Any = plots.plot_optimization_history(view.study, **view.target)
     axes.xaxis.get_major_locator().set_params(integer=True)
     values, what = [_first(trial) for trial in trials], _words(view.objectives[0])
     return Plot(
@@ -82,7 +82,7 @@ def _curves(view: _View) -> Plot | None:
     trials = {f"Trial{trial.number}": trial for trial in view.study.get_trials(deepcopy=False)}
     if not any(len(trial.intermediate_values) > 1 for trial in trials.values()):
         return None
-    axes = plots.plot_intermediate_values(view.study)
+    axes: Any = plots.plot_intermediate_values(view.study)
     shown: dict[str, Any] = {}
     for line in axes.lines:
         topography = str(trials[line.get_label()].user_attrs.get("config", {}).get("topography", "unknown"))
@@ -103,7 +103,7 @@ def _importances(view: _View) -> Plot | None:
     shares = importances(view.study)
     if not shares or len(view.objectives) > 1:  # of one of several, Optuna draws what it takes to make it low
         return None
-    axes = plots.plot_param_importances(view.study, params=list(shares), target_name=_words(view.objectives[0]))
+    axes: Any = plots.plot_param_importances(view.study, params=list(shares), target_name=_words(view.objectives[0]))
     axes.set(xlabel="Importance", ylabel="")
     axes.grid(visible=False, axis="y")
     for label in axes.texts:
@@ -122,7 +122,7 @@ def _parallel(view: _View) -> Plot | None:
     names = varied(view.study)
     if not names:
         return None
-    axes = plots.plot_parallel_coordinate(view.study, params=names, **view.target)
+    axes: Any = plots.plot_parallel_coordinate(view.study, params=names, **view.target)
     figure = _bare(axes)
     for lines in axes.collections:
         lines.set(cmap=view.colours, alpha=0.8)
@@ -143,7 +143,7 @@ def _slices(view: _View) -> Plot | None:
     names = list(importances(view.study) or varied(view.study))[:SLICES]
     if not names:
         return None
-    found = plots.plot_slice(view.study, params=names, **view.target)
+    found: Any = plots.plot_slice(view.study, params=names, **view.target)
     every = [found] if len(names) == 1 else list(found)
     for axes in every:
         for points in axes.collections:
@@ -163,7 +163,7 @@ def _pareto(view: _View) -> Plot | None:
     if len(view.objectives) not in (2, 3) or len(complete_trials(view.study)) < 2:
         return None
     names = [_words(name) for name in view.objectives]
-    axes = plots.plot_pareto_front(view.study, target_names=names)
+    axes: Any = plots.plot_pareto_front(view.study, target_names=names)
     return Plot(
         "search_pareto",
         _bare(axes),
