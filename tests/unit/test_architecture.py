@@ -19,6 +19,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"commands"},
+    {"standing"},
     {"show", "stages"},
     {"search", "followup", "report"},
     {"load", "folder"},

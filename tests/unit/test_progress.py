@@ -82,10 +82,9 @@ def test_a_terminal_gets_a_table() -> None:
     shown = _on_a_terminal()
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     lines = [line.strip() for line in re.split(r"[\r\n]+", plain)]
-    assert "running   settings             epoch  validation %  seconds" in lines
-    assert any(
-        re.fullmatch(r"trial 3   grid2d λ=0\.03 seed=0    5/27         93\.12        [01]", one) for one in lines
-    )
+    assert "running   settings               epoch  validation %  seconds" in lines
+    row = r"trial 3   grid2d λ=0\.03 seed=0    5/27         93\.12        \d"
+    assert any(re.fullmatch(row, one) for one in lines)
     assert "and 1 more" in lines
     assert any(one.startswith("search: 1/20 trials · 1 complete · 11 running") for one in lines)
     assert all(len(line) <= 80 for line in lines)

@@ -123,10 +123,14 @@ def count_states(trials: Iterable[Row]) -> dict[str, int]:
     return counts
 
 
+def ranked(trials: Iterable[Row]) -> list[Row]:
+    """The complete trials, the best first."""
+    complete = [row for row in trials if row["state"] == "complete" and _known(row["validation_accuracy"])]
+    return sorted(complete, key=lambda row: (-row["validation_accuracy"], row["id"]))
+
+
 def leaderboard(trials: Sequence[Row], top: int = 10) -> Table:
     """The best complete trials; a pruned one is left out, since its accuracy is that of a shorter training."""
-    ranked = [row for row in trials if row["state"] == "complete" and _known(row["validation_accuracy"])]
-    ranked.sort(key=lambda row: (-row["validation_accuracy"], row["id"]))
     searched = _searched_settings(trials)
     header = ("Rank", "Trial", "Topography", "λ", *searched, "Validation accuracy (%)", "Epochs", "Seconds")
     rows = tuple(
@@ -135,7 +139,7 @@ def leaderboard(trials: Sequence[Row], top: int = 10) -> Table:
             *(number(row[name]) for name in searched),
             percent(row["validation_accuracy"]), plain(row.get("epochs")), plain(row.get("seconds"), ".0f"),
         )
-        for rank, row in enumerate(ranked[:top], start=1)
+        for rank, row in enumerate(ranked(trials)[:top], start=1)
     )  # fmt: skip
     return Table(header, rows, words=3)
 

@@ -14,13 +14,13 @@ ENOUGH = 10  # complete trials, for importances: of fewer they are the luck of t
 
 
 def open_read_only(folder: StudyFolder) -> optuna.Study | None:
-    """The Optuna study of a folder; None where no search has begun.
+    """The Optuna study of a folder; None where there is no journal.
 
     Raises:
-        InputError: the journal is damaged, or gone.
+        InputError: the journal is damaged.
     """
-    if not folder.journal.exists() and not folder.trials_table.exists():
-        return None  # Optuna would begin a journal
+    if not folder.journal.exists():
+        return None  # Optuna would begin one
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage, existing = _open_journal(folder)
     return optuna.load_study(study_name=existing.study_name, storage=storage) if existing else None
