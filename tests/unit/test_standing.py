@@ -142,7 +142,8 @@ def test_json_has_no_nan(folder: StudyFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (4710000, "4.71 MB"), (5e12, "5e+03 GB")]
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (4710000, "4.71 MB"), (999700, "1 MB"), (5e12, "5 TB")],
 )
 def test_sizes(count: float, text: str) -> None:
     assert standing._size(count) == text
