@@ -371,7 +371,7 @@ def test_show_studies_and_plan_for_programs(study: Studied) -> None:
     assert values == sorted(values, reverse=True)
     assert len(values) == 2
     (listed,) = json.loads(study.cli("studies", "--json").stdout)
-    assert (listed["study"], listed["trials"], listed["confirmed"], listed["report"]) == ("small", TRIALS, 4, "yes")
+    assert (listed["study"], listed["trials"], listed["confirmed"], listed["report"]) == ("small", TRIALS, 4, True)
     planned = json.loads(study.cli("plan", study.space, "--json").stdout)
     assert planned["study_hash"] == shown["study_hash"]
     assert (planned["trials"], planned["confirmed_models"], planned["pruned_evaluations"]) == (12, 4, 12)
