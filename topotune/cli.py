@@ -17,6 +17,18 @@ from topotune.errors import InputError, StageError
 Command = Callable[[argparse.Namespace], None]
 
 
+_EPILOG = """\
+Begin with:  topotune run search_spaces/digits.toml
+
+Results go to standard output, progress and errors to standard error. Exit codes:
+  0    it worked; for a stage with nothing left to do, too
+  1    the machine failed: a full disk, a trial that diverged, a cluster that gave up
+  2    the input was wrong: one line says which value, and what would be right
+  130  stopped by Ctrl-C; 143: by SIGTERM. The same command goes on
+  141  whoever read the output had enough, as head has
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it worked, 2 when the input was wrong, 1 when the machine failed, 130 after Ctrl-C, 143
     after SIGTERM, which schedulers and clouds send before they take a machine away."""
@@ -87,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="topotune",
         description="Distributed hyperparameter search for topographic neural networks.",
-        epilog="Begin with:  topotune run search_spaces/digits.toml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"topotune {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -135,15 +148,16 @@ def _add_reading(parsers: Any) -> None:
     plan.add_argument("target", metavar="SPACE", type=Path, help="a study file (TOML)")
     plan.add_argument("--data", type=Path, help="folder of your own data (default: TOPOTUNE_DATA)")
     _set_option(plan, "as of run")
-    plan.add_argument("--json", action="store_true", help="for programs")
+    _json_option(plan)
     studies = _command(parsers, "studies", commands.studies, "list the studies", "topotune studies --studies ./studies")
     _studies_option(studies)
-    studies.add_argument("--json", action="store_true", help="for programs")
+    _json_option(studies)
     show = _command(parsers, "show", commands.show, "a study's leaderboard and results", "topotune show digits --top 5")
     show.add_argument("target", metavar="STUDY", type=Path, help="a study's name or folder")
     show.add_argument("--top", type=int, default=10, help="how many trials (default 10)")
     _studies_option(show)
-    show.add_argument("--json", action="store_true", help="for programs")
+    show.add_argument("--curves", action="store_true", help="their validation accuracy by epoch too")
+    _json_option(show)
     _add_positions(parsers)
     ui = _command(parsers, "ui", commands.ui, "MLflow's pages on the studies' store", "topotune ui --port 5001")
     _studies_option(ui)
@@ -165,7 +179,7 @@ def _add_data(parsers: Any) -> None:
         action = _command(actions, name, run, words, f"topotune data {name} mnist cifar10 --data DATA")
         action.add_argument("names", metavar="NAME", nargs=number, help="digits, mnist, … or your own: NAME.npz, NAME/")
         action.add_argument("--data", type=Path, help="folder of the data sets (default: TOPOTUNE_DATA)")
-        action.add_argument("--json", action="store_true", help="for programs")
+        _json_option(action)
 
 
 def _add_positions(parsers: Any) -> None:
@@ -175,7 +189,9 @@ def _add_positions(parsers: Any) -> None:
     )  # fmt: skip
     places.add_argument("organisation", metavar="ORGANISATION", help="grid2d, circle, … or all")
     places.add_argument("channels", metavar="CHANNELS", type=int, help="how many")
-    places.add_argument("--png", type=Path, help="draw them into this file")
+    form = places.add_mutually_exclusive_group()
+    form.add_argument("--png", type=Path, help="draw them into this file")
+    _json_option(form)
     _set_option(places, "an option of the organisation: grid_divisor, radius, nested_factor")
 
 
@@ -194,6 +210,10 @@ def _studies_option(parser: argparse.ArgumentParser) -> None:
 def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: TOPOTUNE_DATA)")
     parser.add_argument("--download", action="store_true", help="fetch a data set that is not there")
+
+
+def _json_option(parser: Any) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
 
 
 def _set_option(parser: argparse.ArgumentParser, words: str) -> None:

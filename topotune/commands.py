@@ -1,7 +1,6 @@
 """What each command of the command line does. Every import that costs time is inside the command that needs it."""
 
 import argparse
-import json
 import os
 import socket
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from topotune.config import check_setting
 from topotune.errors import InputError, unknown
+from topotune.files import as_json
 
 MOST = 65536  # channels that are drawn or printed
 
@@ -111,6 +111,10 @@ def positions(options: argparse.Namespace) -> None:
         figures.save(figures.organisations({name: one.tolist() for name, one in places.items()}), options.png)
         print(f"picture: {options.png}")
         return
+    if options.json:
+        found = [{"organisation": name, "positions": one.tolist()} for name, one in places.items()]
+        print(as_json(found if every else found[0]))
+        return
     for name, one in places.items():
         print(f"# {name}: channel, then its coordinates ({one.shape[1]})")
         for channel, place in enumerate(one.tolist()):
@@ -126,7 +130,7 @@ def plan(options: argparse.Namespace) -> None:
     file, data = load_study(options.target, dict(map(parse_override, options.set))), _data(options)
     check_own_data(file, data)
     found = plan_of(file, data)
-    print(json.dumps(found, indent=2) if options.json else plan_text(found))
+    print(as_json(found) if options.json else plan_text(found))
 
 
 def check_data(options: argparse.Namespace) -> None:
@@ -157,7 +161,7 @@ def _tell_of_data(options: argparse.Namespace, names: list[str]) -> None:
     if data and not data.is_dir():
         raise InputError(f"data folder {data} does not exist; give the folder that holds data sets with --data")
     found = [check(name, data) for name in names]
-    print(json.dumps(found, indent=2) if options.json else data_text(found), flush=True)
+    print(as_json(found) if options.json else data_text(found), flush=True)
     bad = (DAMAGED, ABSENT) if options.names else (DAMAGED,)
     if wrong := [f"{one['dataset']} is {one['state']}: {one['problem']}" for one in found if one["state"] in bad]:
         raise InputError("; ".join(wrong))
@@ -168,17 +172,17 @@ def studies(options: argparse.Namespace) -> None:
     from topotune.show import studies_text
 
     root = _studies_folder(options)
-    print(json.dumps(studies_in(root), indent=2) if options.json else studies_text(root))
+    print(as_json(studies_in(root)) if options.json else studies_text(root))
 
 
 def show(options: argparse.Namespace) -> None:
     from topotune.folder import open_study
-    from topotune.show import standing, standing_text
+    from topotune.standing import standing, standing_text
 
     if options.top < 1:
         raise InputError(f"--top {options.top}: must be at least 1")
-    folder = open_study(options.target, _studies_folder(options))
-    print(json.dumps(standing(folder, options.top), indent=2) if options.json else standing_text(folder, options.top))
+    asked = (open_study(options.target, _studies_folder(options)), options.top, options.curves)
+    print(as_json(standing(*asked)) if options.json else standing_text(*asked))
 
 
 def ui(options: argparse.Namespace) -> None:

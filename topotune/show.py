@@ -1,12 +1,11 @@
-"""What a person reads at the terminal: the plan of a study, the list of studies, one study's standing."""
+"""What a person reads at the terminal: the plan of a study, the list of studies, the data that there are."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from topotune.config import NONE
 from topotune.data import dataset_entry, steps_per_epoch
-from topotune.files import read_csv, read_table
+from topotune.files import read_csv
 from topotune.folder import StudyFolder, list_studies, ranked
 from topotune.report import tables, wording
 from topotune.search.space import Cases, Choices, Dimension, Plain, StudyFile
@@ -70,32 +69,6 @@ def plan_text(plan: dict[str, Any]) -> str:
     )
 
 
-def standing(folder: StudyFolder, top: int) -> dict[str, Any]:
-    """One study: its summary, its best trials, its confirmed results."""
-    trials = read_csv(folder.trials_table)
-    summary = read_table(folder.summary) if folder.summary.exists() else {}
-    return {"study": folder.name, "path": str(folder.path), "leaderboard": ranked(trials)[:top], **summary}
-
-
-def standing_text(folder: StudyFolder, top: int) -> str:
-    """One study for a reader."""
-    trials = read_csv(folder.trials_table)
-    summary = read_table(folder.summary) if folder.summary.exists() else {}
-    lines = [f"study {folder.name} in {folder.path}", wording.trials_sentence(tables.count_states(trials))]
-    if kept := wording.checkpoint_sentence(summary.get("best_checkpoint")):
-        lines.append(kept)
-    board = tables.leaderboard(trials, top)
-    if board.rows:
-        lines += ["", *columns([board.header, *board.rows])]
-    if summary.get("confirm"):
-        confirmed = tables.confirmed_table(summary["confirm"])
-        lines += ["", *columns([confirmed.header, *confirmed.rows]), ""]
-        lines += [wording.finding(one) for one in summary["confirm"] if one["topography"] != NONE]
-    if folder.report.exists():
-        lines += ["", f"report: {folder.report}"]
-    return "\n".join(lines)
-
-
 def studies(root: Path) -> list[dict[str, Any]]:
     """All studies in a folder, with what they have so far."""
     return [_one(folder) for folder in list_studies(root)]
@@ -106,7 +79,13 @@ def studies_text(root: Path) -> str:
     found = studies(root)
     if not found:
         return f"no studies in {root}"
-    return "\n".join(columns([tuple(found[0]), *(tuple(str(value) for value in one.values()) for one in found)]))
+    header = ("study", "trials", "complete", "pruned", "failed", "running", "best validation %", "confirmed", "report")
+    rows = [
+        (*(str(one[name]) for name in header[:6]), wording.percent(one["best_validation_accuracy"]),
+         str(one["confirmed"]), "yes" if one["report"] else "no")
+        for one in found
+    ]  # fmt: skip
+    return "\n".join(columns([header, *rows]))
 
 
 def data_text(found: Sequence[dict[str, Any]]) -> str:
@@ -128,9 +107,9 @@ def _one(folder: StudyFolder) -> dict[str, Any]:
         "study": folder.name,
         "trials": len(trials),
         **counts,
-        "best validation %": wording.percent(best),
+        "best_validation_accuracy": best,
         "confirmed": len(read_csv(folder.confirm_table)),
-        "report": "yes" if folder.report.exists() else "no",
+        "report": folder.report.exists(),
     }
 
 

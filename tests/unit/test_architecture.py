@@ -19,6 +19,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"commands"},
+    {"standing"},
     {"show", "stages"},
     {"search", "followup", "report"},
     {"load", "folder"},
@@ -38,7 +39,9 @@ OWNERS = {
     "optuna": {
         f"search/{name}.py"
         for name in (
+            "analysis",
             "parameters",
+            "plots",
             "retention",
             "scheduler",
             "storage",

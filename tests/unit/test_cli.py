@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -83,6 +84,60 @@ def test_plan_and_studies_for_programs(tmp_path: Path, capsys: pytest.CaptureFix
     assert (plan["study"], plan["trials"], plan["search_epochs_at_most"]) == ("a", 3, 12)
     assert main(["studies", "--studies", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_positions_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["positions", "line", "3", "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert (one["organisation"], len(one["positions"])) == ("line", 3)
+    assert main(["positions", "all", "4", "--json"]) == 0
+    assert one["organisation"] in [each["organisation"] for each in json.loads(capsys.readouterr().out)]
+    with pytest.raises(SystemExit) as stop:
+        main(["positions", "line", "3", "--json", "--png", str(tmp_path / "a.png")])
+    assert stop.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "--png: not allowed with argument --json" in shown.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "none-such.toml"),
+        ("show", "none-such"),
+        ("positions", "none-such", 3),
+        ("data", "check", "none-such"),
+        ("show", "none-such", "--top", 0),
+    ],
+)
+def test_an_error_is_no_json(words: tuple[object, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    _error(capsys, *words, "--json")
+
+
+def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of them is tested where it comes up: here, and Ctrl-C and SIGTERM on real studies."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out.partition("Exit codes:")[2]
+    assert {int(code) for code in re.findall(r"(?:^  |; )(\d+)", told, re.MULTILINE)} == {0, 1, 2, 130, 143, 141}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_says_how_it_goes_on(number: int, code: int, tmp_path: Path) -> None:
+    words = ["train", "--out", "run", "--set", "epochs=500", "--set", "threads=1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "topotune", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=os.environ | {"PYTHONPATH": ROOT},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("epoch 1: ")
+        process.send_signal(number)
+        _out, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.splitlines()[-2:] == [
+        "stopped; nothing that was finished is lost. Go on with:",
+        "  topotune train --out run --set epochs=500 --set threads=1",
+    ]
 
 
 def test_data_sets_for_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:

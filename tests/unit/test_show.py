@@ -138,24 +138,13 @@ def studies(tmp_path: Path) -> Path:
 def test_the_list_of_studies(studies: Path) -> None:
     done, new = show.studies(studies)
     assert (done["study"], done["trials"], done["complete"], done["pruned"], done["failed"]) == ("done", 4, 2, 1, 1)
-    assert (done["best validation %"], done["confirmed"], done["report"]) == ("90.00", 0, "no")
+    assert (done["best_validation_accuracy"], done["confirmed"], done["report"]) == (0.9, 0, False)
     assert (new["study"], new["trials"]) == ("new", 0)
     lines = show.studies_text(studies).splitlines()
     assert [line.split()[0] for line in lines] == ["study", "done", "new"]
+    assert lines[1].split() == ["done", "4", "2", "1", "1", "0", "90.00", "0", "no"]
     assert len(lines) == 3
     assert show.studies_text(studies / "done") == f"no studies in {studies / 'done'}"
-
-
-def test_a_leaderboard_ranks_what_is_complete(studies: Path) -> None:
-    found = show.standing(StudyFolder(studies / "done"), top=5)
-    assert [row["id"] for row in found["leaderboard"]] == [2, 0]
-    assert found["leaderboard"][0]["config_hash"] == "12345678"
-    assert found["study_hash"] == "ab"
-    assert [row["id"] for row in show.standing(StudyFolder(studies / "done"), top=1)["leaderboard"]] == [2]
-    text = show.standing_text(StudyFolder(studies / "done"), top=5)
-    assert "90.00" in text
-    assert "99.00" not in text
-    assert "study new" in show.standing_text(StudyFolder(studies / "new"), top=5)
 
 
 def test_columns_line_up() -> None:

@@ -1,4 +1,4 @@
-"""The figures of a study. The only module that imports matplotlib; no pyplot, so no state and no display.
+"""The figures of a study. The only module that imports matplotlib; no display, and no pyplot but for Optuna's plots.
 
 One colour and one marker a topography, the same in every figure; the control is black. Colours are those of
 Okabe & Ito, which stay apart for readers with a colour vision deficiency.
@@ -7,10 +7,12 @@ Okabe & Ito, which stay apart for readers with a colour vision deficiency.
 import io
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from matplotlib import RcParams
 from matplotlib import style as styles
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -68,6 +70,29 @@ def save(figure: Figure, path: Path) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
+
+
+@contextmanager
+def pyplot_in_our_style() -> Iterator[None]:
+    """Within it, Optuna's plots look like ours: it asks pyplot for the style ``ggplot``, and gets this one.
+
+    No display is needed; what was drawn is pyplot's no more at the end, and can still be saved.
+    """
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    known, theirs = set(pyplot.get_fignums()), styles.library["ggplot"]
+    look: dict[str, Any] = _LOOK | {
+        "figure.figsize": SIZE, "figure.constrained_layout.use": True, "legend.frameon": False, "legend.fontsize": 9,
+    }  # fmt: skip
+    with styles.context(["default", look]):
+        try:
+            styles.library["ggplot"] = RcParams(look)
+            yield
+        finally:
+            styles.library["ggplot"] = theirs
+            for number in set(pyplot.get_fignums()) - known:
+                pyplot.close(number)
 
 
 @_in_our_style

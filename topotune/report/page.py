@@ -3,6 +3,7 @@
 import base64
 import shlex
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -31,11 +32,27 @@ DESCRIPTIONS = {
 }
 
 
+SVG_AT_MOST = 150_000  # characters: a denser figure is a PNG within the page, which does not grow with the trials
+SEARCH = "search_"  # the figures that are handed in begin so
+
+
+class Drawing(NamedTuple):
+    """A figure that is handed in, the words under it, and those for readers who cannot see it."""
+
+    name: str
+    figure: Any
+    caption: str
+    description: str
+
+
 class Picture(NamedTuple):
-    """A figure within the page: an image as a data URI, and its words for those who cannot see it."""
+    """A figure within the page: an image as a data URI, its size there in pixels, and its words."""
 
     source: str
     description: str
+    width: int
+    height: int
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,17 +67,20 @@ class _Study:
     pruned: list[Row]
 
 
-def write_report(folder: StudyFolder) -> Path:
+def write_report(folder: StudyFolder, search: Sequence[Drawing] = ()) -> Path:
     """Write ``figures/*.png`` and ``report.html`` into a study's folder; the path of the latter.
 
-    Stages that have not run are named as such, so the report can be written at any time.
+    ``search`` holds figures of the search that were drawn elsewhere, named ``search_…``. Stages that have not run are
+    named as such, so the report can be written at any time.
 
     Raises:
         InputError: the study's own file or its summary is missing or broken.
     """
     study = _read(folder)
-    pictures = _draw(study)
-    write_text(folder.report, _render(study, pictures))
+    for gone in {path.stem for path in folder.figures.glob(f"{SEARCH}*.png")} - {one.name for one in search}:
+        (folder.figures / f"{gone}.png").unlink()
+    searched = [_picture(folder, one) for one in search]
+    write_text(folder.report, _render(study, _draw(study), searched))
     return folder.report
 
 
@@ -96,17 +116,27 @@ def _draw(study: _Study) -> dict[str, Picture | None]:
     }
     pictures: dict[str, Picture | None] = {}
     for name, figure in drawn.items():
-        path = study.folder.figures / f"{name}.png"
         if figure is None:
-            path.unlink(missing_ok=True)  # an earlier report's, on rows that are gone
+            # an earlier report's, on rows that are gone
+            (study.folder.figures / f"{name}.png").unlink(missing_ok=True)
             pictures[name] = None
         else:
-            svg = base64.b64encode(figures.save(figure, path).encode()).decode()
-            pictures[name] = Picture(f"data:image/svg+xml;base64,{svg}", DESCRIPTIONS[name])
+            pictures[name] = _picture(study.folder, Drawing(name, figure, "", DESCRIPTIONS[name]))
     return pictures
 
 
-def _render(study: _Study, pictures: dict[str, Picture | None]) -> str:
+def _picture(folder: StudyFolder, drawing: Drawing) -> Picture:
+    """Write a figure as PNG, and make it ready for the page."""
+    path = folder.figures / f"{drawing.name}.png"
+    kind, content = "svg+xml", figures.save(drawing.figure, path).encode()
+    if len(content) > SVG_AT_MOST:
+        kind, content = "png", path.read_bytes()
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    width, height = (round(100 * inches) for inches in drawing.figure.get_size_inches())
+    return Picture(source, drawing.description, width, height, drawing.caption)
+
+
+def _render(study: _Study, pictures: dict[str, Picture | None], searched: Sequence[Picture]) -> str:
     # every value is escaped: names and settings are whatever a study file holds
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("topotune.report").joinpath("page.html.j2").read_text(encoding="utf-8"))
@@ -126,6 +156,7 @@ def _render(study: _Study, pictures: dict[str, Picture | None]) -> str:
         provenance=_provenance(summary),
         models=tables.confirmed_models(study.confirmed),
         pictures=pictures,
+        searched=searched,
     )
 
 

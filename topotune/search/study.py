@@ -192,7 +192,9 @@ class Study:
     def _tell_same(self, trial: optuna.Trial, same: FrozenTrial) -> None:
         for step, value in same.intermediate_values.items():
             self._note(trial, step, value)
-        trial.set_user_attr(table.RECORD, same.user_attrs.get(table.RECORD, {}) | {"reason": None, "seconds": 0.0})
+        trial.set_user_attr(
+            table.RECORD, same.user_attrs.get(table.RECORD, {}) | {"reason": None, "seconds": 0.0, "epochs": 0}
+        )
         self._study.tell(trial, same.values if same.state == TrialState.COMPLETE else None, same.state)
 
     def report(self, number: int, step: int, value: float) -> bool:

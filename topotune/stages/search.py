@@ -62,7 +62,10 @@ class _Shown(Watcher):
         progress.best = f"{self._best:.4f} (trial {best['id']})" if best else ""
 
     def trial_started(self, asked: Asked) -> None:
-        self._progress.started()
+        self._progress.started(asked.number, label(asked.config), asked.config.epochs)
+
+    def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
+        self._progress.epoch(asked.number, metrics["epoch"], metrics["validation_accuracy"])
 
     def trial_restarted(self, asked: Asked, why: str) -> None:
         self._progress.say(f"trial {asked.number} {label(asked.config)}: {why}; it goes on from its last checkpoint")
@@ -77,7 +80,8 @@ class _Shown(Watcher):
             self._progress.best = f"{value:.4f} ({label(asked.config)})"
         what = f"{value:.4f} after {record['epochs']} epochs" if value is not None else ""
         why = f": {record['reason']}" if record["reason"] else ""
-        self._progress.ended(state, f"trial {asked.number} {label(asked.config)}: {state} {what}{why}")
+        text = f"trial {asked.number} {label(asked.config)}: {state} {what}{why}"
+        self._progress.ended(state, text, asked.number)
 
 
 class _Logged(Watcher):

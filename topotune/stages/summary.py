@@ -20,7 +20,7 @@ def report(session: Session) -> Path:
     from topotune.report.page import write_report
 
     summarise(session)
-    path = write_report(session.folder)
+    path = write_report(session.folder, _drawings(session))
     for file in (path, session.folder.summary, session.folder.study_file, session.folder.trials_table):
         session.tracker.artifact("study", file, "report")
     for figure in sorted(session.folder.figures.glob("*.png")):
@@ -29,6 +29,20 @@ def report(session: Session) -> Path:
         if file.exists():
             session.tracker.artifact("study", file, "best")
     return path
+
+
+def _drawings(session: Session) -> list[Any]:
+    """Optuna's plots of the search, in the style of the report's figures."""
+    from topotune.report import figures, page  # matplotlib: a search need not wait for it
+    from topotune.search import analysis, plots
+
+    study = analysis.open_read_only(session.folder)
+    if study is None:
+        return []
+    with figures.pyplot_in_our_style():
+        objectives = session.file.objectives
+        drawn = plots.draw(study, objectives, lambda topography: figures.style_of(topography).colour)
+    return [page.Drawing(*one) for one in drawn]
 
 
 def concluded(session: Session) -> bool:

@@ -1,17 +1,19 @@
 """The page, read as a browser would read it: from each set of stages, with hostile names, and twice the same."""
 
 import base64
+import random
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from topotune.errors import InputError
 from topotune.files import read_csv, read_json, write_json
 from topotune.folder import StudyFolder
-from topotune.report.page import write_report
+from topotune.report.page import Drawing, write_report
 
 MakeStudy = Callable[..., StudyFolder]
 FIGURES = ["accuracy_against_weight.png", "confirmed_accuracy.png", "pruning_accuracy.png"]
@@ -198,3 +200,23 @@ def test_a_broken_study_file_is_named(make_study: MakeStudy) -> None:
     folder.study_file.unlink()
     with pytest.raises(InputError, match=r"study\.toml: no such file"):
         write_report(folder)
+
+
+def test_figures_of_the_search_are_handed_in(make_study: MakeStudy) -> None:
+    """A dense one is a PNG within the page, so that the page stays small; those that are gone go from the folder."""
+    folder = make_study("search")
+    light, dense = Figure(figsize=(6, 3)), Figure(figsize=(8, 4))
+    light.subplots().plot([1, 2], [1, 2])
+    draw = random.Random(0)
+    dense.subplots().plot([draw.random() for _ in range(20_000)], marker="o")
+    drawings = [Drawing("search_light", light, "under it", "in words"), Drawing("search_dense", dense, "b", "c")]
+    write_report(folder, drawings)
+    page = Page(folder.report)
+    first, second = page.all("img")[1:]
+    assert (first["src"][:18], second["src"][:14]) == ("data:image/svg+xml", "data:image/png")
+    assert (first["width"], first["height"], first["alt"]) == ("600", "300", "in words")
+    assert "under it" in page.text
+    assert folder.report.stat().st_size < 1_000_000
+    assert _drawn(folder) == [FIGURES[0], "search_dense.png", "search_light.png"]
+    write_report(folder, drawings[:1])
+    assert _drawn(folder) == [FIGURES[0], "search_light.png"]

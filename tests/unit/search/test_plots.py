@@ -1,0 +1,186 @@
+"""What is read and drawn of a study from outside, on real Optuna studies; warnings are errors here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from matplotlib.figure import Figure
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from topotune.errors import InputError
+from topotune.folder import StudyFolder
+from topotune.report import figures
+from topotune.search import analysis, plots
+
+ACCURACY = ["validation_accuracy"]
+
+
+def _suggest(trial: optuna.Trial) -> float:
+    """As a study does: λ is no setting of the control, and all that matters is the learning rate."""
+    topography = trial.suggest_categorical("topography", ["none", "grid2d", "circle"])
+    trial.set_user_attr("config", {"topography": topography})
+    if topography != "none":
+        trial.suggest_float("weight", 0.001, 10, log=True)
+    trial.suggest_categorical("batch_size", [64])
+    return trial.suggest_float("learning_rate", 0.01, 0.3)
+
+
+def _accuracy(trial: optuna.Trial) -> float:
+    value = 1 - _suggest(trial)
+    for epoch in (1, 2, 3):
+        trial.report(value * epoch / 3, epoch)
+        if trial.number % 3 == 2 and epoch == 2:
+            raise optuna.TrialPruned
+    return value
+
+
+def _two(trial: optuna.Trial) -> tuple[float, float]:
+    rate = _suggest(trial)
+    return 1 - rate, 0.1 + rate if trial.number % 2 else 0.4 - rate
+
+
+def _same(trial: optuna.Trial) -> float:
+    return 0.0 * _suggest(trial) + 0.5
+
+
+def _begin(path: Path, directions: list[str], objective: Callable[..., Any], trials: int) -> StudyFolder:
+    folder = StudyFolder(path / "a-study")
+    folder.path.mkdir()
+    storage = JournalStorage(JournalFileBackend(str(folder.journal)))
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optuna.logging.get_logger("optuna"), "disabled", True)
+        study = optuna.create_study(study_name="s", storage=storage, directions=directions, sampler=sampler)
+        study.optimize(objective, trials)
+    return folder
+
+
+def _draw(folder: StudyFolder, objectives: list[str]) -> dict[str, plots.Plot]:
+    study = analysis.open_read_only(folder)
+    assert study is not None
+    with figures.pyplot_in_our_style():
+        drawn = plots.draw(study, objectives, lambda topography: figures.style_of(topography).colour)
+    return {one.name: one for one in drawn}
+
+
+def test_every_plot_of_a_search(tmp_path: Path) -> None:
+    drawn = _draw(_begin(tmp_path, ["maximize"], _accuracy, 30), ACCURACY)
+    assert list(drawn) == ["search_history", "search_curves", "search_importances", "search_slices", "search_parallel"]
+    for name, one in drawn.items():
+        assert isinstance(one.figure, Figure)
+        assert one.caption
+        assert one.description.endswith(".")
+        assert figures.save(one.figure, tmp_path / f"{name}.png").count("<svg") == 1
+        assert not any(axes.get_title() for axes in one.figure.axes)
+    assert drawn["search_importances"].description.startswith("Bars of importance: learning_rate 0.")
+    assert "20 complete trials, from 0.7" in drawn["search_history"].description
+    # the setting with one value, the batch size, is none to look at
+    assert drawn["search_slices"].description.endswith("weight, topography.")
+
+
+def test_curves_have_the_colours_of_their_topographies(tmp_path: Path) -> None:
+    folder = _begin(tmp_path, ["maximize"], _accuracy, 9)
+    (axes,) = _draw(folder, ACCURACY)["search_curves"].figure.axes
+    study = analysis.open_read_only(folder)
+    assert study is not None
+    wanted = [figures.style_of(trial.params["topography"]).colour for trial in study.trials]
+    assert [line.get_color() for line in axes.lines] == wanted
+    assert [len(line.get_xdata()) for line in axes.lines] == [3, 3, 2] * 3
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"none", "grid2d", "circle"}
+
+
+def test_several_objectives_have_a_front(tmp_path: Path) -> None:
+    names = ["validation_accuracy", "parameters"]
+    folder = _begin(tmp_path, ["maximize", "minimize"], _two, 20)
+    drawn = _draw(folder, names)
+    assert list(drawn) == ["search_history", "search_pareto", "search_slices", "search_parallel"]
+    study = analysis.open_read_only(folder)
+    assert study is not None
+    front = analysis.pareto_front(study, names)
+    every = [tuple(trial.values) for trial in study.trials]
+    assert 1 < len(front) < 20
+    for row in front:
+        assert (row["validation_accuracy"], row["parameters"]) == every[row["id"]]
+        assert not any(
+            high >= row["validation_accuracy"] and low <= row["parameters"] and (high, low) != every[row["id"]]
+            for high, low in every
+        )
+    assert [row["validation_accuracy"] for row in front] == sorted(row["validation_accuracy"] for row in front)[::-1]
+    assert set(analysis.importances(study)) == {"learning_rate", "topography", "weight"}
+
+
+@pytest.mark.parametrize(
+    ("objective", "trials", "names"),
+    [
+        (_accuracy, 0, []),
+        (_accuracy, 1, ["search_curves"]),
+        (_same, 12, ["search_history", "search_slices", "search_parallel"]),
+    ],
+)
+def test_what_there_is_too_little_for_is_not_drawn(
+    objective: Callable[..., Any], trials: int, names: list[str], tmp_path: Path
+) -> None:
+    folder = _begin(tmp_path, ["maximize"], objective, trials)
+    assert list(_draw(folder, ACCURACY)) == names
+    study = analysis.open_read_only(folder)
+    assert study is not None
+    assert analysis.importances(study) == {}
+    assert analysis.pareto_front(study, ACCURACY) == []
+
+
+def test_importances_want_ten_complete_trials(tmp_path: Path) -> None:
+    """λ has one, though the control has no λ; they sum to 1, the largest first."""
+    few = analysis.open_read_only(_begin(tmp_path, ["maximize"], _accuracy, 13))
+    assert few is not None
+    assert len(analysis.complete_trials(few)) == 9
+    assert analysis.importances(few) == {}
+    more = tmp_path / "more"
+    more.mkdir()
+    study = analysis.open_read_only(_begin(more, ["maximize"], _accuracy, 14))
+    assert study is not None
+    found = analysis.importances(study)
+    assert set(found) == {"learning_rate", "topography", "weight"}
+    assert sum(found.values()) == pytest.approx(1)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert analysis.importances(study) == found
+
+
+def test_reading_changes_nothing_and_waits_for_nobody(tmp_path: Path) -> None:
+    folder = _begin(tmp_path, ["maximize"], _accuracy, 4)
+    # another process is in the middle of a line, and holds Optuna's lock
+    with folder.journal.open("ab") as journal:
+        journal.write(b'{"op_code":5,"work')
+    lock = Path(f"{folder.journal}.lock")
+    lock.symlink_to(folder.journal)
+    before = folder.journal.read_bytes(), sorted(folder.path.iterdir())
+    study = analysis.open_read_only(folder)
+    assert study is not None
+    assert len(study.trials) == 4
+    assert (folder.journal.read_bytes(), sorted(folder.path.iterdir())) == before
+
+
+def test_no_search_and_a_broken_one(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    assert analysis.open_read_only(folder) is None
+    assert list(tmp_path.iterdir()) == []
+    folder.journal.write_text("no journal\n{}\n")
+    with pytest.raises(InputError, match=r"journal\.log is damaged"):
+        analysis.open_read_only(folder)
+
+
+def test_pyplot_is_left_as_it_was() -> None:
+    from matplotlib import pyplot, style
+
+    mine, theirs = pyplot.figure(), dict(style.library["ggplot"])
+    with figures.pyplot_in_our_style():
+        pyplot.style.use("ggplot")
+        grid = pyplot.rcParams["grid.color"]
+        pyplot.figure()
+    assert grid == "#E4E4E4"
+    assert pyplot.get_fignums() == [mine.number]
+    assert dict(style.library["ggplot"]) == theirs
+    assert pyplot.rcParams["grid.color"] != grid
+    pyplot.close(mine)

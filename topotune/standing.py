@@ -1,0 +1,142 @@
+"""How one study stands: its best trials, what they cost, what matters, what was confirmed. For people and programs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from topotune.config import NONE
+from topotune.files import Row, read_csv, read_table
+from topotune.folder import StudyFolder, ranked
+from topotune.report import tables, wording
+from topotune.show import columns
+from topotune.training import CONFIG, METRICS, WEIGHTS
+
+
+def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, Any]:
+    """One study, from its files and its journal; a search may be writing them.
+
+    Its summary.json, and: ``leaderboard`` (the best complete trials), ``states``, ``spent``, ``disk`` (bytes),
+    ``importances`` (setting -> share, none for fewer than 10 complete trials), ``pareto_front`` (where there are
+    several objectives), and ``curves`` (trial -> validation accuracy by epoch) of the leaderboard if asked for.
+    """
+    trials = read_csv(folder.trials_table)
+    best = ranked(trials)[:top]
+    summary = read_table(folder.summary) if folder.summary.exists() else {}
+    return {
+        "study": folder.name,
+        "path": str(folder.path),
+        "leaderboard": best,
+        "states": tables.count_states(trials),
+        "spent": _spent(folder, trials),
+        "disk": _disk(folder),
+        **_searched(folder),
+        **({"curves": {str(row["id"]): _curve(folder, row) for row in best}} if curves else {}),
+        **summary,
+        "report": str(folder.report) if folder.report.exists() else None,
+    }
+
+
+def standing_text(folder: StudyFolder, top: int, curves: bool = False) -> str:
+    """One study for a reader."""
+    found, trials = standing(folder, top, curves), read_csv(folder.trials_table)
+    lines = [f"study {folder.name} in {folder.path}", wording.trials_sentence(found["states"])]
+    if kept := wording.checkpoint_sentence(found.get("best_checkpoint")):
+        lines.append(kept)
+    lines += _costs(found)
+    board = tables.leaderboard(trials, top)
+    if board.rows:
+        lines += ["", *columns([board.header, *board.rows])]
+    for trial, curve in found.get("curves", {}).items():
+        points = " ".join(f"{epoch}:{100 * value:.2f}" for epoch, value in curve.items())
+        lines += [""] * (trial == str(found["leaderboard"][0]["id"])) + [f"trial {trial}, % by epoch: {points}"]
+    if found["importances"]:
+        shares = [(name, f"{share:.2f}") for name, share in found["importances"].items()]
+        lines += ["", *columns([("Setting", "Importance"), *shares])]
+    if front := found["pareto_front"]:
+        ranks = [tuple(map(wording.number, row.values())) for row in front]
+        lines += ["", "Pareto front:", *columns([tuple(front[0]), *ranks])]
+    if found.get("confirm"):
+        confirmed = tables.confirmed_table(found["confirm"])
+        lines += ["", *columns([confirmed.header, *confirmed.rows]), ""]
+        lines += [wording.finding(one) for one in found["confirm"] if one["topography"] != NONE]
+    if found["report"]:
+        lines += ["", f"report: {found['report']}"]
+    return "\n".join(lines)
+
+
+def _costs(found: dict[str, Any]) -> list[str]:
+    spent, disk = found["spent"], found["disk"]
+    if not spent["epochs"]:
+        return []
+    share = spent["epochs_saved"] / (spent["epochs"] + spent["epochs_saved"])
+    return [
+        f"Trained {spent['epochs']:,} epochs in {_time(spent['seconds'])}; early stopping saved "
+        f"{spent['epochs_saved']:,} ({share:.0%}).",
+        f"On disk {_size(disk['all'])}, the trials' weights {_size(disk['trial_weights'])}.",
+    ]
+
+
+def _spent(folder: StudyFolder, trials: Sequence[Row]) -> dict[str, Any]:
+    """What the search has taken: epochs, the seconds in them, and the epochs that pruned trials did not take."""
+    saved = 0
+    for row in trials:
+        config = folder.trial(row["id"]) / CONFIG
+        if row["state"] == "pruned" and config.exists():
+            saved += read_table(config)["epochs"] - _epochs(row)
+    seconds = sum(row.get("seconds") or 0.0 for row in trials)
+    return {"epochs": sum(map(_epochs, trials)), "seconds": seconds, "epochs_saved": saved}
+
+
+def _epochs(row: Row) -> int:
+    return int(row.get("epochs") or 0)
+
+
+def _disk(folder: StudyFolder) -> dict[str, int]:
+    """Bytes of a study's files; those that go while they are counted count nothing."""
+    trials = folder.path / "trials"
+    return {"all": _bytes(folder.path, "*"), "trials": _bytes(trials, "*"), "trial_weights": _bytes(trials, WEIGHTS)}
+
+
+def _bytes(folder: Path, pattern: str) -> int:
+    total = 0
+    for place, _folders, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if path.match(pattern):
+                try:
+                    total += path.lstat().st_size
+                except FileNotFoundError:
+                    continue
+    return total
+
+
+def _searched(folder: StudyFolder) -> dict[str, Any]:
+    """What Optuna knows of the search."""
+    from topotune.search import analysis  # a quarter of a second
+    from topotune.search.study_file import load_study
+
+    study, file = analysis.open_read_only(folder), load_study(folder.study_file)
+    return {
+        "importances": analysis.importances(study) if study else {},
+        "pareto_front": analysis.pareto_front(study, file.objectives) if study else [],
+    }
+
+
+def _curve(folder: StudyFolder, row: Row) -> dict[str, float]:
+    """Epoch -> validation accuracy, of one trial."""
+    metrics = read_csv(folder.trial(row["id"]) / METRICS)
+    return {str(epoch["epoch"]): epoch["validation_accuracy"] for epoch in metrics}
+
+
+def _time(seconds: float) -> str:
+    hours, left = divmod(round(seconds), 3600)
+    return f"{hours}:{left // 60:02}:{left % 60:02} h" if hours else f"{left // 60}:{left % 60:02} min"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:  # else it is rounded to 1000
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
