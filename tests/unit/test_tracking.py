@@ -1,14 +1,9 @@
 """What MLflow is told, read back from real stores: a SQLite file, and a server that comes and goes."""
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +11,7 @@ import pytest
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
+from tests.servers import MlflowServer, free_port
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.load import load_checkpoint
@@ -362,16 +358,11 @@ def test_many_metrics_and_odd_values(track: Callable[..., Tracker], store: str, 
     assert run.data.metrics["inf"] > 1e300
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def test_a_store_that_is_away_slows_and_breaks_nothing(
     track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
 ) -> None:
     started = time.monotonic()
-    tracker = track(f"http://name:s3cret@127.0.0.1:{_free_port()}")
+    tracker = track(f"http://name:s3cret@127.0.0.1:{free_port()}")
     _tell(tracker, artifact)
     told = time.monotonic() - started
     tracker.close(patience=20)
@@ -396,6 +387,10 @@ def test_a_store_that_is_away_slows_and_breaks_nothing(
     [
         ("http://u:p4ss@h:1/x", "http://u:***@h:1/x"),
         ("postgresql+psycopg2://u:p4ss@h/db", "postgresql+psycopg2://u:***@h/db"),
+        (
+            "postgresql://h/db?user=u&password=p4ss&sslmode=require",
+            "postgresql://h/db?user=u&password=***&sslmode=require",
+        ),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
         ("http://h:1", "http://h:1"),
         ("http://u@h:1", "http://u@h:1"),
@@ -403,19 +398,30 @@ def test_a_store_that_is_away_slows_and_breaks_nothing(
 )
 def test_passwords_are_not_shown(uri: str, visible: str) -> None:
     assert shown(uri) == visible
-    assert check_store(uri) == uri
+    assert check_store(uri, "MLFLOW_TRACKING_URI") == uri
+    if uri == visible:
+        assert check_store(uri) == uri
+        return
+    with pytest.raises(InputError, match="a password on the command line stays in logs") as error:
+        check_store(uri)
+    assert f"--mlflow {visible}: " in str(error.value)
+    assert "p4ss" not in str(error.value)
+    for instead in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD", "MLFLOW_TRACKING_URI"):
+        assert instead in str(error.value)
 
 
-@pytest.mark.parametrize("uri", ["ftp://u:p4ss@h", "mlruns", "file:///tmp/x", "/tmp/x.db", ""])
+@pytest.mark.parametrize("uri", ["ftp://u:p4ss@h", "mlruns", "file:///tmp/x", "/tmp/x.db", "", "http://["])
 def test_what_is_no_store_is_named(uri: str) -> None:
-    with pytest.raises(InputError, match="not a tracking URI; it must begin with one of sqlite, http") as error:
+    with pytest.raises(
+        InputError, match=r"not a tracking URI(; it must begin with one of sqlite, http| \(Invalid IPv6 URL\))"
+    ) as error:
         check_store(uri)
     assert "p4ss" not in str(error.value)
 
 
 def test_default_store_and_its_pages(tmp_path: Path) -> None:
     assert default_store(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
-    command = ui_command("sqlite:////x", "127.0.0.1", 5001)
+    command = ui_command("127.0.0.1", 5001)
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
     assert command[command.index("--port") + 1] == "5001"
     assert command[command.index("--host") + 1] == "127.0.0.1"
@@ -438,42 +444,9 @@ def test_a_checkpoint_comes_back_from_the_store(
         load_checkpoint(f"runs:/{'0' * 32}/checkpoint", store)
 
 
-class Server:
-    """MLflow's own server, in a process group of its own, on loopback."""
-
-    def __init__(self, folder: Path, database: str) -> None:
-        self.folder, self.database, self.port = folder, database, _free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        words = ["server", "--backend-store-uri", self.database, "--host", "127.0.0.1", "--port", str(self.port)]
-        words += ["--artifacts-destination", str(self.folder / "server"), "--workers", "1"]
-        env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        log = (self.folder / "server.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words], stdout=log, stderr=log, env=env, start_new_session=True
-        )
-        log.close()
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
-                return
-            except OSError:
-                assert self.process.poll() is None, (self.folder / "server.log").read_text()
-                time.sleep(0.1)
-        raise TimeoutError((self.folder / "server.log").read_text())
-
-    def stop(self) -> None:
-        if self.process:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture
-def server(store: str, tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path, store)
+def server(store: str, tmp_path: Path) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path, store)
     yield server
     server.stop()
 
@@ -481,7 +454,7 @@ def server(store: str, tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.slow
 def test_a_server_that_comes_goes_and_comes_back(
     track: Callable[..., Tracker],
-    server: Server,
+    server: MlflowServer,
     artifact: Path,
     warnings: list[str],
     capsys: pytest.CaptureFixture[str],

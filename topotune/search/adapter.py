@@ -48,6 +48,7 @@ class StudySearcher(Searcher):
             "out": str(self.study.folder.trial(asked.number)),
             "data": str(self._data) if self._data else None,
             "suggested_at": time.time(),
+            "system_metrics": self.study.file.option("study", "system_metrics"),
         }
 
     def epoch_done(self, trial_id: str, result: dict[str, Any]) -> bool:

@@ -4,7 +4,6 @@ A study survives its driver: trials that a killed driver left running are handed
 numbers. Nothing here knows where trials run.
 """
 
-import fcntl
 import os
 import shutil
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv, write_text
-from topotune.folder import StudyFolder
+from topotune.folder import StudyFolder, hold
 from topotune.search.scheduler import make_pruner, make_sampler
 from topotune.search.space import Choices, Dimension, StudyFile
 from topotune.search.study_file import load_study, to_toml
@@ -59,7 +58,7 @@ class Study:
         self.file, self.folder = file, folder
         if file.name != folder.name:
             raise InputError(f"study.name = {file.name!r}: the study in {folder.path} is called {folder.name!r}")
-        self._lock = _hold(folder)
+        self._lock = hold(folder)
         try:
             self._study = self._open()
         except BaseException:
@@ -250,21 +249,6 @@ def _check_same(file: StudyFile, folder: StudyFolder, began_with: str | None) ->
         f"study {file.name!r} exists in {folder.path} with another space: {', '.join(changed)} differ; "
         "give it another name (--set study.name=…), or begin anew beside it with --fresh"
     )
-
-
-def _hold(folder: StudyFolder) -> int:
-    """A lock that goes with this process, however it ends."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise InputError(
-            f"study {folder.name!r} is being worked on by another process; wait for it, or begin anew beside it "
-            "with --fresh"
-        ) from None
-    return lock
 
 
 class _Held(BaseJournalFileLock):

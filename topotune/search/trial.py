@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import write_text
+from topotune.search.system import SYSTEM, Gauge
 
 # torch and ray.tune are imported where they are used: a gang's processes start, and import them, side by side
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ LEAVE = 1.5  # seconds that the others have to end after rank 0; Tune waits 2 s 
 def trainable(job: dict[str, Any]) -> None:
     """Ray Tune's function: trains ``job["config"]`` and reports each epoch; a hopeless trial reports why.
 
-    job: config (a TrialConfig as a dict), out, data (paths), suggested_at (Unix time).
+    job: config (a TrialConfig as a dict), out, data (paths), suggested_at (Unix time), system_metrics (whether each
+    epoch tells what this process took of its machine).
     """
     keep_to_own_gpus()
     config, out, data = TrialConfig.from_dict(job["config"]), Path(job["out"]), job["data"]
@@ -43,10 +45,14 @@ def trainable(job: dict[str, Any]) -> None:
 
     from topotune.training.records import TrainingDiverged
 
+    gauge = Gauge() if job["system_metrics"] else None
+
     def report(metrics: "EpochMetrics") -> None:
         row = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
         # the time from the suggestion to the first step; only the first epoch's means anything
         row["start_seconds"] = time.time() - metrics.seconds - job["suggested_at"]
+        if gauge:
+            row[SYSTEM] = gauge.read()
         tune.report(row)
 
     try:

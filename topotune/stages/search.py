@@ -8,6 +8,7 @@ from topotune.files import Row, replace_folder
 from topotune.folder import checkpoint_files
 from topotune.progress import Progress
 from topotune.search.study import Asked, Study
+from topotune.search.system import SYSTEM
 from topotune.search.watch import Watcher
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import concluded, summarise
@@ -83,7 +84,7 @@ class _Logged(Watcher):
         self._session.begin(f"trial/{asked.number}", asked.config, "study", "search")
 
     def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
-        values = {name: metrics[name] for name in _METRICS}
+        values = {name: metrics[name] for name in _METRICS} | metrics.get(SYSTEM, {})
         self._tracker.metrics(f"trial/{asked.number}", metrics["epoch"], values)
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
