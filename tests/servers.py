@@ -47,7 +47,7 @@ class MlflowServer:
 
     def stop(self) -> None:
         """Kill it, in the middle of whatever it is doing."""
-        if self.process:
+        if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
@@ -79,7 +79,7 @@ class Postgres:
 
     @property
     def uri(self) -> str:
-        return f"postgresql://{self.user}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg2://{self.user}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
         if not (self.folder / "data").exists():

@@ -1,7 +1,10 @@
 """What each record becomes in MLflow: a study is an experiment, its records are runs in it."""
 
+import fcntl
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +38,9 @@ class Experiment:
         from mlflow.tracking import MlflowClient
 
         self._uri, self._uid, self._runs = uri, uid, runs
-        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        found = self._client.get_experiment_by_name(name)
+        with _opening(uri):
+            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            found = self._client.get_experiment_by_name(name)
         if found is None:
             self._id = self._client.create_experiment(name, artifact_location=_artifacts(uri, name))
         else:
@@ -133,11 +137,29 @@ class Experiment:
         self._client.set_terminated(run, record["status"], record["time"])
 
 
+def _database(uri: str) -> Path | None:
+    """The file of a SQLite store."""
+    path = uri.partition("?")[0].removeprefix("sqlite:///")
+    return Path(path).resolve() if path and uri.startswith("sqlite:///") else None
+
+
 def _artifacts(uri: str, experiment: str) -> str | None:
     """Where artifacts go: beside a SQLite file; a server knows its own place."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" / experiment).as_uri()
+    database = _database(uri)
+    return (database.parent / "mlartifacts" / experiment).as_uri() if database else None
+
+
+@contextmanager
+def _opening(uri: str) -> Iterator[None]:
+    """One process at a time: the first to open a SQLite file makes its tables, and two that do leave it broken."""
+    database = _database(uri)
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f".{database.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _quieten() -> None:

@@ -44,13 +44,17 @@ class Tracker:
         """End a run: FINISHED, FAILED or KILLED."""
         self._append("end", key, status=status, tags=dict(tags or {}))
 
+    def waiting(self) -> int:
+        """How many records are not sent yet."""
+        return self._sender.waiting()
+
     def close(self, patience: float = 60.0) -> None:
         """Send what is left; give up when the server is away, or after ``patience`` seconds: the outbox keeps it."""
         self._outbox.close()
         self._finishing.set()
         self._news.set()
         self._thread.join(patience)
-        if waiting := self._sender.waiting():
+        if waiting := self.waiting():
             self._warn(
                 f"{waiting} records wait in {self._outbox.path}; they are sent when the study is next worked on, or by "
                 "topotune sync"
