@@ -16,6 +16,7 @@ Tracker.metrics, once an epoch in the driver; the share is that of its 99th perc
 import argparse
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -128,6 +129,7 @@ def main() -> None:
     options = parser.parse_args()
     if missing := missing_postgres():
         sys.exit(f"PostgreSQL cannot be used here, missing: {missing}")
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # the servers end with this process
     found: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tt", dir="/tmp")))
