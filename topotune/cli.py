@@ -164,6 +164,14 @@ def _add_reading(parsers: Any) -> None:
     ui.add_argument("--mlflow", help="the store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
     ui.add_argument("--host", default="127.0.0.1", help="where it listens (default: loopback)")
     ui.add_argument("--port", type=int, default=5000, help="default 5000")
+    sync = _command(
+        parsers, "sync", commands.sync, "send MLflow what waits since its server was away; trains nothing",
+        "topotune sync digits --mlflow http://HOST:5000",
+    )  # fmt: skip
+    sync.add_argument("targets", metavar="STUDY", type=Path, nargs="*", help="studies' names or folders (default: all)")
+    _studies_option(sync)
+    sync.add_argument("--mlflow", help="the store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
+    sync.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_data(parsers: Any) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,9 +194,29 @@ def ui(options: argparse.Namespace) -> None:
     if store == default_store(studies) and not (studies / "mlflow.db").exists():
         raise InputError(f"no MLflow data in {studies} yet: run a study, or give its folder with --studies")
     _check_free(options.host, options.port)
-    command = ui_command(store, options.host, options.port)
+    command = ui_command(options.host, options.port)
     print(f"starting MLflow's pages on http://{options.host}:{options.port} (Ctrl-C ends them)", flush=True)
-    os.execv(command[0], command)
+    os.execve(command[0], command, os.environ | {"MLFLOW_BACKEND_STORE_URI": store})
+
+
+def sync(options: argparse.Namespace) -> None:
+    """Send what waits; a study named here must be free, one of a whole folder may be at work."""
+    from dataclasses import asdict
+
+    from topotune.folder import list_studies, open_study
+    from topotune.sync import check_sent, text
+    from topotune.sync import sync as sync_all
+
+    studies = _studies_folder(options)
+    store = _store(options, studies)
+    folders = [open_study(one, studies) for one in options.targets] or list_studies(studies)
+    if not folders:
+        raise InputError(f"no study in {studies}; give the studies' folder with --studies")
+    found = sync_all(folders, store, lambda line: print(line, file=sys.stderr))
+    print(as_json([asdict(one) for one in found]) if options.json else text(found), flush=True)
+    check_sent(found, store)
+    if options.targets and (busy := [one.study for one in found if one.busy]):
+        raise InputError(f"{', '.join(busy)}: another process is working on it, and sends its records itself")
 
 
 def _check_free(host: str, port: int) -> None:
@@ -261,8 +282,10 @@ def _data(options: argparse.Namespace) -> Path | None:
 def _store(options: argparse.Namespace, studies: Path) -> str:
     from topotune.tracking import check_store, default_store
 
-    given = options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
-    return check_store(given) if given else default_store(studies)
+    if options.mlflow:
+        return check_store(options.mlflow)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return check_store(given, "MLFLOW_TRACKING_URI") if given else default_store(studies)
 
 
 def _studies_folder(options: argparse.Namespace) -> Path:

@@ -122,14 +122,16 @@ class TrialConfig:
         return {name: getattr(self, name) for name in POSITIONS[organisation].options}
 
     @property
+    def effective(self) -> dict[str, Any]:
+        """The settings that can change the trial's result, by name."""
+        unused = unused_settings(self.topography, self.loss, self.strength)
+        names = [one.name for one in fields(self) if one.metadata["identity"] and one.name not in unused]
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def hash(self) -> str:
         """The trial's identity: 16 hexadecimal digits over the settings that can change its result."""
-        unused = unused_settings(self.topography, self.loss, self.strength)
-        told = {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if one.metadata["identity"] and one.name not in unused and getattr(self, one.name) != one.default
-        }
+        told = {name: value for name, value in self.effective.items() if value != SETTINGS[name].default}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def replace(self, **changes: Any) -> "TrialConfig":

@@ -9,11 +9,13 @@
   confirm.csv     one row a confirmed model
   pruning.csv     one row a confirmed model and proportion
   best/           the best checkpoint so far
-  mlflow/         what MLflow is told (tracking.py)
+  mlflow/         what MLflow is told (tracking)
   figures/  report.html  summary.json
 """
 
+import fcntl
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +69,10 @@ class StudyFolder:
         return self.path / "pruning.csv"
 
     @property
+    def outbox(self) -> Path:
+        return self.path / "mlflow"
+
+    @property
     def figures(self) -> Path:
         return self.path / "figures"
 
@@ -101,6 +107,29 @@ def ranked(trials: Iterable[Row]) -> list[Row]:
     known = [row for row in trials if row["state"] == "complete" and row["validation_accuracy"] is not None]
     complete = [row for row in known if not math.isnan(row["validation_accuracy"])]
     return sorted(complete, key=lambda row: (row.get("rank") or math.inf, -row["validation_accuracy"], row["id"]))
+
+
+class StudyBusy(InputError):
+    """Another process is working on the study."""
+
+
+def hold(folder: StudyFolder) -> int:
+    """A lock on the study that goes with this process, however it ends: a file's number, to be closed.
+
+    Raises:
+        StudyBusy: another process has it.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise StudyBusy(
+            f"study {folder.name!r} is being worked on by another process; wait for it, or begin anew beside it "
+            "with --fresh"
+        ) from None
+    return lock
 
 
 def open_study(study: Path, studies: Path) -> StudyFolder:

@@ -29,6 +29,7 @@ from tests.integration.support import (
     tracked,
     write_space,
 )
+from topotune.config import unused_settings
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import load_split
 from topotune.training.device import Precision
@@ -270,8 +271,9 @@ def parent(run: Any) -> str | None:
 
 
 def has_settings(run: Any, config: Mapping[str, Any]) -> bool:
-    """Whether all settings that can change a result are the run's parameters."""
-    wanted = {name: str(value) for name, value in config.items() if name not in ("device", "threads")}
+    """Whether the settings that can change the result, and no others, are the run's parameters."""
+    without = {"device", "threads"} | unused_settings(config["topography"], config["loss"], config["strength"])
+    wanted = {name: str(value) for name, value in config.items() if name not in without}
     return dict(run.data.params) == wanted
 
 
@@ -290,7 +292,9 @@ def test_mlflow_has_a_run_for_the_study_and_each_trial(study: Studied) -> None:
         assert parent(run) == whole.info.run_id
         assert has_settings(run, config)
         tags = run.data.tags
-        assert (tags["state"], tags["config_hash"], tags["seed"]) == (row["state"], row["config_hash"], "0")
+        assert (tags["state"], tags["config_hash"]) == (row["state"], row["config_hash"])
+        λ = f" λ={float(row['weight']):.3g}" if row["topography"] != "none" else ""
+        assert run.info.run_name == f"trial {row['id']} {row['topography']}{λ} seed=0"
         assert (tags["stage"], tags["study"], tags.get("mlflow.source.git.commit")) == ("search", "small", str(commit))
         for name in ("task_loss", "topographic_loss", "validation_accuracy", "validation_loss", "learning_rate"):
             assert history(client, run, name) == {int(one["epoch"]): float(one[name]) for one in own}
@@ -305,8 +309,13 @@ def test_mlflow_has_the_follow_up_below_the_trials(study: Studied) -> None:
         assert parent(confirm) == runs[f"trial/{row['trial']}"].info.run_id
         assert parent(prune) == confirm.info.run_id
         assert {confirm.info.status, prune.info.status} == {"FINISHED"}
-        assert (confirm.data.tags["stage"], confirm.data.tags["seed"]) == ("confirm", row["seed"])
-        assert has_settings(confirm, json.loads((study.folder / row["checkpoint"] / "config.json").read_text()))
+        config = json.loads((study.folder / row["checkpoint"] / "config.json").read_text())
+        for stage, run in (("confirm", confirm), ("prune", prune)):
+            assert (run.data.tags["stage"], run.data.tags["state"]) == (stage, "complete")
+            assert run.data.params["seed"] == row["seed"]
+            assert has_settings(run, config)
+            assert run.info.run_name.startswith(f"{stage} {row['topography']}")
+            assert run.info.run_name.endswith(f" seed={row['seed']}")
         assert confirm.data.metrics["test_accuracy"] == float(row["test_accuracy"])
         assert history(client, confirm, "validation_accuracy") == {
             int(one["epoch"]): float(one["validation_accuracy"]) for one in metrics(study.folder / row["checkpoint"])
@@ -343,11 +352,15 @@ def test_a_model_loads_from_mlflow_as_from_its_folder(study: Studied) -> None:
     client, found = tracked(study.store, "small")
     row = study.confirmed[-1]
     run = by_key(found)[f"confirm/{row['config_hash']}"].info.run_id
-    client.create_registered_model("small")
-    version = client.create_model_version("small", f"runs:/{run}/checkpoint", run_id=run).version
     wanted = topotune.load_checkpoint(study.folder / row["checkpoint"])
-    for uri in (f"runs:/{run}/checkpoint", f"models:/small/{version}"):
-        assert same_weights(topotune.load_checkpoint(uri, store=study.store), wanted)
+    assert same_weights(topotune.load_checkpoint(f"runs:/{run}/checkpoint", store=study.store), wanted)
+    best = topotune.load_checkpoint(study.folder / "best")
+    for uri in ("models:/small@best", "models:/small/1"):
+        assert same_weights(topotune.load_checkpoint(uri, store=study.store), best)
+    (version,) = client.search_model_versions("name = 'small'")
+    (registered,) = [one for one in study.confirmed if one["config_hash"] == version.tags["config_hash"]]
+    assert version.run_id == by_key(found)[f"confirm/{registered['config_hash']}"].info.run_id
+    assert (version.tags["study"], version.tags["test_accuracy"]) == ("small", registered["test_accuracy"])
     with pytest.raises(topotune.InputError, match="no checkpoint at models:/small/9"):
         topotune.load_checkpoint("models:/small/9", store=study.store)
 

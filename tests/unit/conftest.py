@@ -1,6 +1,7 @@
 """What the unit tests share: one thread, and settings of a network that trains on the embedded digits in a second."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,3 +26,13 @@ def quick() -> Quick:
         return TrialConfig(**(settings | changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; making its tables takes seconds, so each test gets a copy."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path

@@ -20,7 +20,7 @@ LAYERS = (
     {"cli"},
     {"commands"},
     {"standing"},
-    {"show", "stages"},
+    {"show", "stages", "sync"},
     {"search", "followup", "report"},
     {"load", "folder"},
     {"tracking", "progress", "provenance", "training"},
@@ -32,7 +32,7 @@ LAYERS = (
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 UNDER_TRAINING = {"training", "config", "recipes", "data", "losses", "models", "topography", "files", "errors"}
-HEAVY = ("ray", "optuna", "mlflow", "matplotlib", "jinja2", "rich")
+HEAVY = ("ray", "optuna", "mlflow", "matplotlib", "jinja2", "rich", "psutil")
 
 OWNERS = {
     "ray": {"search/adapter.py", "search/trial.py", "search/runner.py"},
@@ -50,7 +50,8 @@ OWNERS = {
             "warm_start",
         )
     },
-    "mlflow": {"tracking.py"},
+    "mlflow": {"tracking/experiment.py", "tracking/registry.py"},
+    "psutil": {"search/system.py"},
     "matplotlib": {"report/figures.py"},
     "jinja2": {"report/page.py"},
     "rich": {"progress.py"},

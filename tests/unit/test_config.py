@@ -350,3 +350,13 @@ def test_a_network_too_deep_for_the_images_is_refused() -> None:
         TrialConfig(dataset="mnist", model="vgg16")
     with pytest.raises(InputError, match="'densenet121' needs images of at least 16x16"):
         TrialConfig(dataset="digits", model="densenet121")
+
+
+def test_effective_settings_are_those_that_can_change_the_result() -> None:
+    control = TrialConfig(device="cpu", threads=3)
+    assert control.effective.keys() == SETTINGS.keys() - set(TOPOGRAPHIC) - {"device", "threads"}
+    assert control.effective == TrialConfig().effective
+    circle = TrialConfig(topography="circle", weight=0.5, radius=1.0)
+    assert circle.effective.keys() >= {"weight", "radius", "loss", "learning_rate"}
+    assert not circle.effective.keys() & {"grid_divisor", "nested_factor", "swap_every", "ratio_every"}
+    assert circle.effective["weight"] == 0.5

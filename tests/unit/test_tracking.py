@@ -1,14 +1,10 @@
 """What MLflow is told, read back from real stores: a SQLite file, and a server that comes and goes."""
 
 import json
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,24 +12,17 @@ import pytest
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
+from tests.servers import MlflowServer, free_port
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.load import load_checkpoint
-from topotune.tracking import Tracker, check_store, default_store, shown, ui_command
+from topotune.tracking import ALIAS, Tracker, check_store, default_store, shown, ui_command
 from topotune.training.fit import fit
 
 Quick = Callable[..., TrialConfig]
 
 # MLflow's own, of the libraries under it
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database; making its tables takes seconds, so each test gets a copy."""
-    path = tmp_path_factory.mktemp("blank") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture
@@ -229,21 +218,22 @@ def test_damaged_lines_are_left_out_once_and_the_rest_arrives(
     _tell(tracker, artifact)
     tracker.close(patience=0)
     lines = (outbox / "outbox.jsonl").read_bytes().splitlines(keepends=True)
-    damaged = [b"\0\0\0\n", b'{"kind": "metr\n', b"\xff\n", b"[1]\n", b'{"kind": "run"}\n']
+    other = b'{"kind": "of a later version", "key": "study", "time": 1}\n'
+    damaged = [b"\0\0\0\n", b'{"kind": "metr\n', b"\xff\n", b"[1]\n", b'{"kind": "metrics", "key": "study"}\n', other]
     (tmp_path / "outbox").mkdir()
     # before the first, between metrics of one run, and after the last
-    whole = [damaged[0], *lines[:3], damaged[1], lines[3], damaged[2], *lines[4:], damaged[3], damaged[4]]
+    whole = [damaged[0], *lines[:3], damaged[1], lines[3], damaged[2], *lines[4:], *damaged[3:]]
     (tmp_path / "outbox" / "outbox.jsonl").write_bytes(b"".join(whole))
     tracker = track()
     tracker.metrics("trial/0", 4, {"extra": 5.0}, at=7.0)
     tracker.close()
-    assert len(warnings) == 5
+    assert len(warnings) == 6
     for line, warning in zip(damaged, warnings, strict=True):
-        assert f"a damaged line of {tmp_path / 'outbox' / 'outbox.jsonl'} is left out: {line!r}" in warning
+        assert f"a damaged line of {tmp_path / 'outbox' / 'outbox.jsonl'} is left out: {line[:60]!r}" in warning
     _check(store)
     track().close()
     track().close()
-    assert len(warnings) == 5
+    assert len(warnings) == 6
     _check(store)
 
 
@@ -362,16 +352,11 @@ def test_many_metrics_and_odd_values(track: Callable[..., Tracker], store: str, 
     assert run.data.metrics["inf"] > 1e300
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def test_a_store_that_is_away_slows_and_breaks_nothing(
     track: Callable[..., Tracker], store: str, artifact: Path, warnings: list[str], tmp_path: Path
 ) -> None:
     started = time.monotonic()
-    tracker = track(f"http://name:s3cret@127.0.0.1:{_free_port()}")
+    tracker = track(f"http://name:s3cret@127.0.0.1:{free_port()}")
     _tell(tracker, artifact)
     told = time.monotonic() - started
     tracker.close(patience=20)
@@ -396,6 +381,10 @@ def test_a_store_that_is_away_slows_and_breaks_nothing(
     [
         ("http://u:p4ss@h:1/x", "http://u:***@h:1/x"),
         ("postgresql+psycopg2://u:p4ss@h/db", "postgresql+psycopg2://u:***@h/db"),
+        (
+            "postgresql://h/db?user=u&password=p4ss&sslmode=require",
+            "postgresql://h/db?user=u&password=***&sslmode=require",
+        ),
         ("sqlite:////a/b.db", "sqlite:////a/b.db"),
         ("http://h:1", "http://h:1"),
         ("http://u@h:1", "http://u@h:1"),
@@ -403,19 +392,30 @@ def test_a_store_that_is_away_slows_and_breaks_nothing(
 )
 def test_passwords_are_not_shown(uri: str, visible: str) -> None:
     assert shown(uri) == visible
-    assert check_store(uri) == uri
+    assert check_store(uri, "MLFLOW_TRACKING_URI") == uri
+    if uri == visible:
+        assert check_store(uri) == uri
+        return
+    with pytest.raises(InputError, match="a password on the command line stays in logs") as error:
+        check_store(uri)
+    assert f"--mlflow {visible}: " in str(error.value)
+    assert "p4ss" not in str(error.value)
+    for instead in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD", "MLFLOW_TRACKING_URI"):
+        assert instead in str(error.value)
 
 
-@pytest.mark.parametrize("uri", ["ftp://u:p4ss@h", "mlruns", "file:///tmp/x", "/tmp/x.db", ""])
+@pytest.mark.parametrize("uri", ["ftp://u:p4ss@h", "mlruns", "file:///tmp/x", "/tmp/x.db", "", "http://["])
 def test_what_is_no_store_is_named(uri: str) -> None:
-    with pytest.raises(InputError, match="not a tracking URI; it must begin with one of sqlite, http") as error:
+    with pytest.raises(
+        InputError, match=r"not a tracking URI(; it must begin with one of sqlite, http| \(Invalid IPv6 URL\))"
+    ) as error:
         check_store(uri)
     assert "p4ss" not in str(error.value)
 
 
 def test_default_store_and_its_pages(tmp_path: Path) -> None:
     assert default_store(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
-    command = ui_command("sqlite:////x", "127.0.0.1", 5001)
+    command = ui_command("127.0.0.1", 5001)
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
     assert command[command.index("--port") + 1] == "5001"
     assert command[command.index("--host") + 1] == "127.0.0.1"
@@ -438,50 +438,124 @@ def test_a_checkpoint_comes_back_from_the_store(
         load_checkpoint(f"runs:/{'0' * 32}/checkpoint", store)
 
 
-class Server:
-    """MLflow's own server, in a process group of its own, on loopback."""
-
-    def __init__(self, folder: Path, database: str) -> None:
-        self.folder, self.database, self.port = folder, database, _free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        words = ["server", "--backend-store-uri", self.database, "--host", "127.0.0.1", "--port", str(self.port)]
-        words += ["--artifacts-destination", str(self.folder / "server"), "--workers", "1"]
-        env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        log = (self.folder / "server.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words], stdout=log, stderr=log, env=env, start_new_session=True
-        )
-        log.close()
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
-                return
-            except OSError:
-                assert self.process.poll() is None, (self.folder / "server.log").read_text()
-                time.sleep(0.1)
-        raise TimeoutError((self.folder / "server.log").read_text())
-
-    def stop(self) -> None:
-        if self.process:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture
-def server(store: str, tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path, store)
+def server(store: str, tmp_path: Path) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path, store)
     yield server
     server.stop()
+
+
+def _confirmed(tracker: Tracker, key: str, checkpoint: Path) -> None:
+    """A confirmed model, as the stage tells of it."""
+    tracker.run(key, key, None, {}, {"stage": "confirm"})
+    for file in sorted(checkpoint.iterdir()):
+        if file.is_file():
+            tracker.artifact(key, file, "checkpoint")
+    tracker.end(key)
+    tags = {"study": "digits", "config_hash": key[-1], "test_accuracy": 0.5, "nothing": None}
+    tracker.best(key, "digits", "checkpoint", tags)
+
+
+def _versions(store: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """The versions of model ``digits``: the run's key, and the tags."""
+    keys = {run.info.run_id: key for key, run in _runs(store).items()}
+    found = MlflowClient(store).search_model_versions("name = 'digits'")
+    return {str(one.version): (keys[one.run_id], one.tags) for one in found}
+
+
+def _best(store: str) -> str:
+    return str(MlflowClient(store).get_model_version_by_alias("digits", ALIAS).version)
+
+
+def _check_best_model(track: Callable[..., Tracker], store: str, quick: Quick, folder: Path) -> None:
+    """Told of once or again, moved to another checkpoint and back: one version a checkpoint, the alias on the last."""
+    for seed in (1, 2):
+        fit(quick(epochs=1, seed=seed), folder / f"seed{seed}")
+    tracker = track(store)
+    _confirmed(tracker, "confirm/1", folder / "seed1")
+    tracker.best("confirm/1", "digits", "checkpoint", {})
+    tracker.close()
+    expected = {"study": "digits", "config_hash": "1", "test_accuracy": "0.5"}
+    assert (_versions(store), _best(store)) == ({"1": ("confirm/1", expected)}, "1")
+    tracker = track(store)
+    _confirmed(tracker, "confirm/2", folder / "seed2")
+    tracker.close()
+    assert _versions(store) == {"1": ("confirm/1", expected), "2": ("confirm/2", expected | {"config_hash": "2"})}
+    assert _best(store) == "2"
+    for uri, seed in (("models:/digits@best", 2), ("models:/digits/1", 1)):
+        model, theirs = load_checkpoint(folder / f"seed{seed}"), load_checkpoint(uri, store)
+        for name, value in model.state_dict().items():
+            assert value.equal(theirs.state_dict()[name])
+    with pytest.raises(InputError, match="no checkpoint at models:/digits@worst"):
+        load_checkpoint("models:/digits@worst", store)
+    # a killed driver: all of it again, from the first record
+    (note,) = (folder / "outbox").glob("sent-*.json")
+    note.unlink()
+    tracker = track(store)
+    tracker.best("confirm/1", "digits", "checkpoint", {})
+    tracker.close()
+    assert set(_versions(store)) == {"1", "2"}
+    assert _best(store) == "1"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # MLflow's own
+def test_the_best_model_is_registered_once_and_its_alias_moves(
+    track: Callable[..., Tracker], store: str, quick: Quick, warnings: list[str], tmp_path: Path
+) -> None:
+    _check_best_model(track, store, quick, tmp_path)
+    assert warnings == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # MLflow's own
+def test_the_best_model_is_registered_with_a_server(
+    track: Callable[..., Tracker], server: MlflowServer, quick: Quick, warnings: list[str], tmp_path: Path
+) -> None:
+    server.start()
+    _check_best_model(track, server.uri, quick, tmp_path)
+    assert warnings == []
+
+
+def test_a_best_model_whose_run_was_refused_is_left_out(
+    track: Callable[..., Tracker], warnings: list[str], store: str
+) -> None:
+    tracker = track()
+    tracker.best("confirm/none", "digits", "checkpoint", {})
+    tracker.run("study", "digits", None, {}, {})
+    tracker.close()
+    assert len(warnings) == 1
+    assert "a record of confirm/none cannot be sent" in warnings[0]
+    assert MlflowClient(store).search_registered_models() == []
+    assert set(_runs(store)) == {"study"}
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from topotune.tracking import Tracker
+folder, store = Path(sys.argv[1]), sys.argv[2]
+tracker = Tracker(folder, store, folder.name, lambda text: sys.exit(print(text)))
+tracker.run("study", folder.name, None, {}, {})
+tracker.close(200)
+"""
+
+
+@pytest.mark.slow
+def test_studies_that_begin_at_the_same_time_share_a_new_sqlite_file(tmp_path: Path) -> None:
+    """MLflow alone leaves the file broken for good when two processes make its tables at a time."""
+    store = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
+    names = [f"study-{number}" for number in range(4)]
+    words = [[sys.executable, "-W", "ignore", "-c", OPEN, str(tmp_path / name), store] for name in names]
+    processes = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for one in words]
+    said = [process.communicate(timeout=250)[0] for process in processes]
+    assert said == [""] * 4
+    assert {one.name for one in MlflowClient(store).search_experiments()} == {"Default", *names}
 
 
 @pytest.mark.slow
 def test_a_server_that_comes_goes_and_comes_back(
     track: Callable[..., Tracker],
-    server: Server,
+    server: MlflowServer,
     artifact: Path,
     warnings: list[str],
     capsys: pytest.CaptureFixture[str],

@@ -69,6 +69,7 @@ class StudySearcher(Searcher):
             "measures": [name for name in file.measures if OBJECTIVES[name].measured],
             "gpus": self._place.gpus,
             "suggested_at": time.time(),
+            "system_metrics": self.study.file.option("study", "system_metrics"),
         }
 
     def told(self, trial_id: str, result: dict[str, Any]) -> bool:

@@ -62,6 +62,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "sampler": Option("tpe", f"one of {', '.join(SAMPLERS)}", _one_of(SAMPLERS)),
         "pruner": Option("successive_halving", f"one of {', '.join(PRUNERS)}", _one_of(PRUNERS)),
         "seed": Option(0, "an integer from 0 to 2147483647", lambda value: _whole(0)(value) and value < 2**31),
+        "system_metrics": Option(False, "true or false", lambda value: type(value) is bool),
         "warm_start": Option([], "a list of earlier studies: names within the studies' folder, or paths", _texts),
     },
     "objective": {

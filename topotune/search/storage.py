@@ -1,6 +1,5 @@
 """Where a study lives: Optuna's journal in its folder, held by one driver at a time, mended after a killed one."""
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -14,21 +13,6 @@ from topotune.folder import StudyFolder
 from topotune.search.options import EFFORT
 from topotune.search.space import StudyFile
 from topotune.search.study_file import load_study
-
-
-def hold(folder: StudyFolder) -> int:
-    """A lock that goes with this process, however it ends."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise InputError(
-            f"study {folder.name!r} is being worked on by another process; wait for it, or begin anew beside it "
-            "with --fresh"
-        ) from None
-    return lock
 
 
 def open_journal(folder: StudyFolder) -> tuple[JournalStorage, FrozenStudy | None]:

@@ -18,14 +18,14 @@ from scipy import stats
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv, write_text
-from topotune.folder import StudyFolder
+from topotune.folder import StudyFolder, hold
 from topotune.search import table
 from topotune.search.budget import Budget
 from topotune.search.parameters import of_point, suggest
 from topotune.search.retention import Retention
 from topotune.search.scheduler import make_chance, make_pruner, make_sampler
 from topotune.search.space import StudyFile
-from topotune.search.storage import check_same, hold, mend, open_journal
+from topotune.search.storage import check_same, mend, open_journal
 from topotune.search.study_file import to_toml
 from topotune.search.warm_start import warm_start
 from topotune.training import METRICS

@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import write_text
+from topotune.search.system import Gauge
 
 # torch and ray.tune are imported where they are used: a gang's processes start, and import them, side by side
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
     and of what ``measure`` found; a hopeless trial tells why.
 
     job: config (a TrialConfig as a dict), outs (a folder a seed), data (paths), measures (names of metrics), gpus (a
-    rank's share), suggested_at (Unix time).
+    rank's share), suggested_at (Unix time), system_metrics (whether each epoch tells what this process took of its
+    machine).
     """
     keep_to_own_gpus()
     config, outs = TrialConfig.from_dict(job["config"]), [Path(one) for one in job["outs"]]
@@ -51,11 +53,11 @@ def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
     from topotune.training.records import TrainingDiverged
 
     _keep_to_own_gpu_memory(job["gpus"])
-    measured = []
+    gauge, measured = Gauge() if job["system_metrics"] else None, []
     try:
         for seed, out in enumerate(outs):
             own = config.replace(seed=config.seed + seed)
-            result = train_on_cluster(own, out, data, _teller(seed, job["suggested_at"]))
+            result = train_on_cluster(own, out, data, _teller(seed, job["suggested_at"], gauge))
             if measure and job["measures"]:
                 measured.append(measure(job["measures"], out, data))
             if len(outs) > 1:
@@ -74,7 +76,7 @@ def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
         _forget_gpu_memory()
 
 
-def _teller(seed: int, suggested_at: float) -> "Report":
+def _teller(seed: int, suggested_at: float, gauge: Gauge | None) -> "Report":
     """Tells Tune of each epoch of one seed."""
     from ray import tune
 
@@ -82,7 +84,7 @@ def _teller(seed: int, suggested_at: float) -> "Report":
         row = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
         # the time from the suggestion to the first step; only the first epoch's means anything
         row |= {"start_seconds": time.time() - metrics.seconds - suggested_at, SEED: seed}
-        tune.report(row)
+        tune.report(row | (gauge.read() if gauge else {}))
 
     return report
 

@@ -5,15 +5,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from topotune.config import TrialConfig
 from topotune.errors import InputError, StageError
 from topotune.files import Row, read_csv, replace_folder, write_csv
-from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder, checkpoint_files
+from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, checkpoint_files
 from topotune.followup import confirm, pruning
 from topotune.progress import Progress
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import summarise
 from topotune.training import ARRANGEMENT, METRICS
 from topotune.training.checkpoint import load_config
+
+CHECKPOINT = "checkpoint"  # the folder of a confirmed model among its run's artifacts
 
 
 def confirm_best(session: Session) -> None:
@@ -34,7 +37,7 @@ def confirm_best(session: Session) -> None:
     done = {row["config_hash"] for row in rows}
     todo = [job for job in wanted_jobs if job.config.hash not in done]
     if not todo:
-        _keep_best_confirmed(folder, rows)
+        _keep_best_confirmed(session, rows)
         summarise(session)
         say(f"confirm: nothing to do, {len(rows)} models are there")
         return
@@ -50,7 +53,7 @@ def confirm_best(session: Session) -> None:
         return f"{label(job.config)}: test accuracy {row['test_accuracy']:.4f}"
 
     _spread(session, "confirm", "models", confirm.confirm_one, todo, len(rows), keep)
-    _keep_best_confirmed(folder, rows)
+    _keep_best_confirmed(session, rows)
     summarise(session)
 
 
@@ -80,10 +83,10 @@ def prune(session: Session) -> None:
         return
     order = {model["config_hash"]: place for place, model in enumerate(models)}
 
-    def keep(_job: pruning.PruneJob, curve: list[Row]) -> str:
+    def keep(job: pruning.PruneJob, curve: list[Row]) -> str:
         rows.extend(curve)
         rows.sort(key=lambda one: (order[one["config_hash"]], one["proportion"]))
-        _log_pruned(session, curve)
+        _log_pruned(session, load_config(job.checkpoint), curve)
         write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
         return f"{curve[0]['topography']} seed={curve[0]['seed']}: {len(curve)} proportions"
 
@@ -136,8 +139,12 @@ def _spread(
         )
 
 
-def _keep_best_confirmed(folder: StudyFolder, rows: Sequence[Row]) -> None:
-    """``best/``: of the topography with the best mean validation accuracy, the best seed. The test set has no say."""
+def _keep_best_confirmed(session: Session, rows: Sequence[Row]) -> None:
+    """``best/``: of the topography with the best mean validation accuracy, the best seed. The test set has no say.
+
+    MLflow registers it under the study's name; told each time, since a driver may have been killed before it was.
+    """
+    folder = session.folder
     means: dict[str, list[float]] = {}
     for row in rows:
         means.setdefault(row["topography"], []).append(row["validation_accuracy"])
@@ -145,6 +152,8 @@ def _keep_best_confirmed(folder: StudyFolder, rows: Sequence[Row]) -> None:
     best = max((row for row in rows if row["topography"] == winner), key=lambda row: row["validation_accuracy"])
     if not folder.best.exists() or load_config(folder.best).hash != best["config_hash"]:
         replace_folder(folder.best, checkpoint_files(folder.path / best["checkpoint"]))
+    tags = {"study": session.file.name, "config_hash": best["config_hash"], "test_accuracy": best["test_accuracy"]}
+    session.tracker.best(f"confirm/{best['config_hash']}", session.file.name, CHECKPOINT, tags)
 
 
 def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:
@@ -158,17 +167,14 @@ def _log_confirmed(session: Session, job: confirm.ConfirmJob, row: Row) -> None:
     for file in checkpoint_files(job.out):
         if file.name == ARRANGEMENT:
             session.log_arrangement(key, file)
-        session.tracker.artifact(key, file, "checkpoint")
-    session.tracker.end(key)
+        session.tracker.artifact(key, file, CHECKPOINT)
+    session.tracker.end(key, tags={"state": "complete"})
 
 
-def _log_pruned(session: Session, curve: Sequence[Row]) -> None:
-    first = curve[0]
-    key, parent = f"prune/{first['config_hash']}", f"confirm/{first['config_hash']}"
-    name = f"prune {first['topography']} seed={first['seed']}"
-    params = {one: first[one] for one in ("topography", "weight", "seed")}
-    session.tracker.run(key, name, parent, params, {"stage": "prune", "config_hash": first["config_hash"]})
+def _log_pruned(session: Session, config: TrialConfig, curve: Sequence[Row]) -> None:
+    key = f"prune/{config.hash}"
+    session.begin(key, config, f"confirm/{config.hash}", "prune")
     for row in curve:
         # MLflow's steps are whole numbers: per mille of the channels
         session.tracker.metrics(key, round(row["proportion"] * 1000), {"pruned_accuracy": row["accuracy"]})
-    session.tracker.end(key)
+    session.tracker.end(key, tags={"state": "complete"})

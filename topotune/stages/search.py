@@ -10,6 +10,7 @@ from topotune.folder import checkpoint_files, ranked
 from topotune.followup.objectives import measure
 from topotune.progress import Progress
 from topotune.search.study import Asked, Study
+from topotune.search.system import SYSTEM
 from topotune.search.table import REPEATED
 from topotune.search.watch import Watcher
 from topotune.stages.session import Session, check_data, label, say
@@ -94,7 +95,7 @@ class _Logged(Watcher):
         self._session.begin(f"trial/{asked.number}", asked.config, "study", "search")
 
     def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
-        values = {name: metrics[name] for name in _METRICS}
+        values = {name: value for name, value in metrics.items() if name in _METRICS or name.startswith(SYSTEM)}
         self._tracker.metrics(f"trial/{asked.number}", metrics["epoch"], values)
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:

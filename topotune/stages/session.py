@@ -53,12 +53,12 @@ class Session:
             self._stack.callback(self.study.close)
             for note in self.study.notes:
                 say(note)
-            self.tracker = Tracker(self.folder.path / "mlflow", self.site.mlflow, self.file.name, say)
+            self.tracker = Tracker(self.folder.outbox, self.site.mlflow, self.file.name, say)
             self._stack.callback(self.tracker.close)
             # first: once the lock is open, another driver may train the same trials
             self._stack.push(self._cluster)
             self.commit = provenance.git_commit()
-            tags = self._tags() | provenance.versions()
+            tags = self._tags("study") | provenance.versions()
             self.tracker.run("study", self.file.name, None, _study_params(self.file), tags)
         except BaseException:
             self._cluster.close()
@@ -97,10 +97,10 @@ class Session:
         return f"{shown(store)}  (topotune ui --studies {studies})" if store == default_store(studies) else shown(store)
 
     def begin(self, key: str, config: TrialConfig, parent: str, stage: str) -> None:
-        """Tell MLflow of a run."""
-        params = {name: value for name, value in config.to_dict().items() if name not in ("device", "threads")}
-        tags = self._tags() | {"stage": stage, "config_hash": config.hash, "seed": config.seed}
-        self.tracker.run(key, label(config), parent, params, tags)
+        """Tell MLflow of a run. What can be searched for as a parameter (``params.model = 'vgg16'``) is no tag too."""
+        tags = self._tags(stage) | {"config_hash": config.hash}
+        name = f"{key.replace('/', ' ') if stage == 'search' else stage} {label(config)}"  # trial 7 …, confirm …
+        self.tracker.run(key, name, parent, config.effective, tags)
 
     def log_arrangement(self, key: str, path: Path) -> None:
         """Tell MLflow how a run's channels got their positions: losses and moves, summed over the layers."""
@@ -110,12 +110,14 @@ class Session:
             sums = {name: sum(one[name] for one in own) for name in ("loss_before", "loss_after", "moved")}
             self.tracker.metrics(key, epoch, {f"arrangement_{name}": float(value) for name, value in sums.items()})
 
-    def _tags(self) -> dict[str, Any]:
-        return {"study": self.file.name, "study_hash": self.file.hash, "mlflow.source.git.commit": self.commit}
+    def _tags(self, stage: str) -> dict[str, Any]:
+        """What is no setting, and yet searched for; how a run ended joins them as ``state``."""
+        of_study = {"study": self.file.name, "study_hash": self.file.hash}
+        return of_study | {"stage": stage, "mlflow.source.git.commit": self.commit}
 
 
 def label(config: TrialConfig) -> str:
-    """The name by which a person finds a run."""
+    """The words by which a person finds a run."""
     topography = f"{config.topography} λ={config.weight:.3g}" if config.topographic else config.topography
     return f"{topography} seed={config.seed}"
 
