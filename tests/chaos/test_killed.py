@@ -9,18 +9,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 import topotune
+from tests.chaos.support import TRAINING, Standing, Started, standing
 from tests.conftest import Cli
 from tests.integration.support import (
     alive,
     by_key,
-    descendants,
-    end,
     ended,
     interrupt,
     line_count,
@@ -37,41 +35,6 @@ from tests.integration.support import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 TRIALS, EPOCHS = 12, 10
-TRAINING = r"ray::(ImplicitFunc|_Rank)|raylet/raylet|gcs_server"  # what could go on with a dead driver's trials
-
-
-class Started:
-    """Commands in the background, and all processes that they started."""
-
-    def __init__(self, cli: Cli) -> None:
-        self.cli = cli
-        self._commands: list[subprocess.Popen[str]] = []
-        self._seen: dict[int, psutil.Process] = {}
-
-    def __call__(self, *words: object) -> subprocess.Popen[str]:
-        process = self.cli.start(*words)
-        self._commands.append(process)
-        return process
-
-    def look(self, process: subprocess.Popen[str], pattern: str = "") -> list[psutil.Process]:
-        self._seen |= {one.pid: one for one in descendants(process)}
-        return descendants(process, pattern)
-
-    def kill_driver(self, process: subprocess.Popen[str]) -> None:
-        """SIGKILL for the driver alone; its cluster must end without it."""
-        self.look(process)
-        cluster = self.look(process, TRAINING)
-        process.kill()
-        process.communicate()
-        wait_for(lambda: not alive(cluster), 60, "the end of the killed driver's cluster")
-
-    def end_all(self) -> None:
-        for process in self._commands:
-            if process.poll() is None:
-                self.look(process)
-                process.kill()
-                process.communicate()
-        end(list(self._seen.values()))  # Ray's agents stay for minutes where their raylet was killed
 
 
 @pytest.fixture(scope="module")
@@ -79,23 +42,6 @@ def start(ray_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     started = Started(Cli(ray_folder, tmp_path_factory.mktemp("chaos")))
     yield started
     started.end_all()
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What a study held at one moment, by the number of the trial."""
-
-    ended: dict[int, Any]  # as Optuna has them
-    metrics: dict[int, bytes]  # each trial's metrics.csv
-
-
-def standing(folder: Path) -> Standing:
-    trials = [one for one in optuna_study(folder / "journal.log").trials if one.state.is_finished()]
-    files = folder.glob("trials/*/metrics.csv")
-    return Standing(
-        {one.number: (one.state, one.value, one.params, one.intermediate_values, one.datetime_start) for one in trials},
-        {int(path.parent.name): path.read_bytes() for path in files},
-    )
 
 
 @dataclass
