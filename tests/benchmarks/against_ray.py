@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.against_ray [--repetitions 20] [--trials 12] [--epochs 6] [--slots 2] [--out FILE.json]
 
-Both run on one local cluster, one after the other, the order changing with the repetition; the repetition is the seed
+Each runs on a fresh local cluster, timed once that is there; the order changes with the repetition, which is the seed
 of both samplers (TPE with the same options). Both train by ``topotune.training.fit`` in reused actors, with
 checkpoints, and stop by successive halving (first rung 1, factor 2). Ours also does what the other does not: the
 control first and to its end, the journal on disk, MLflow, trials.csv.
@@ -15,20 +15,18 @@ best      the best validation accuracy within the epochs that both have trained,
 import argparse
 import math
 import os
-import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from scipy import stats
 
-from tests.chaos.support import Nodes
 from topotune.config import TrialConfig
 from topotune.files import write_json, write_text
 from topotune.folder import StudyFolder
@@ -98,9 +96,9 @@ def trainable(job: dict[str, Any]) -> None:
     fit(config, folder, report=lambda metrics: tune.report(asdict(metrics)))
 
 
-def ours(file: StudyFile, address: str, folder: Path) -> tuple[float, list[float]]:
+def ours(file: StudyFile, folder: Path) -> tuple[float, list[float]]:
     """Seconds of the search, and what it reported."""
-    heard, site = Heard(), Site(None, address, default_store(folder))
+    heard, site = Heard(), Site(None, "local", default_store(folder))
     with Session(file, StudyFolder(folder / file.name), site) as session:
         wanted = session.join_cluster()
         started = time.perf_counter()
@@ -108,12 +106,12 @@ def ours(file: StudyFile, address: str, folder: Path) -> tuple[float, list[float
         return time.perf_counter() - started, heard.values
 
 
-def theirs(file: StudyFile, address: str, folder: Path) -> tuple[float, list[float]]:
+def theirs(file: StudyFile, folder: Path) -> tuple[float, list[float]]:
     """The same of Tune by itself."""
     heard, metric = HeardByTune(), "validation_accuracy"
     options = {"metric": metric, "mode": "max"}
     sampler = make_sampler(file, file.option("study", "seed"))
-    with runner.cluster(address):
+    with runner.cluster("local"):
         wanted = runner.resources(file)
         tuner = tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory(wanted.bundles)),
@@ -128,23 +126,24 @@ def theirs(file: StudyFile, address: str, folder: Path) -> tuple[float, list[flo
             ),
             run_config=tune.RunConfig(name="theirs", storage_path=str(folder), verbose=0, callbacks=[heard]),
         )  # fmt: skip
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         started = time.perf_counter()
         tuner.fit()
         return time.perf_counter() - started, heard.values
 
 
-def compare(seed: int, address: str, options: argparse.Namespace) -> dict[str, float]:
+def compare(seed: int, options: argparse.Namespace) -> dict[str, float]:
     """One repetition."""
     searches, found = [("ours", ours), ("theirs", theirs)], {}
     for name, search in searches if seed % 2 else reversed(searches):
-        with tempfile.TemporaryDirectory(prefix="tt", dir="/tmp") as folder:
+        with tempfile.TemporaryDirectory(prefix="tt", dir="/tmp", ignore_cleanup_errors=True) as folder:
             text = SPACE.format(
                 epochs=options.epochs, trials=options.trials, topographies=list(TOPOGRAPHIES), weight=WEIGHT, rate=RATE,
-                cpus=1,
+                cpus=(os.cpu_count() or 1) / options.slots,
             )  # fmt: skip
             write_text(Path(folder) / "against.toml", text)
             file = load_study(Path(folder) / "against.toml", {"study.seed": seed})
-            found[name] = search(file, address, Path(folder))
+            found[name] = search(file, Path(folder))
     epochs = min(len(values) for _seconds, values in found.values())
     row: dict[str, float] = {"seed": seed, "epochs": epochs}
     for name, (seconds, values) in found.items():
@@ -179,32 +178,19 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[dict[str, float]] = []
     print(f"{'seed':>4} {'ours':>8} {'theirs':>8} trials an hour  best within {'epochs':>6} {'ours':>7} {'theirs':>7}")
-    with local_cluster(options.slots) as address:
-        for seed in range(options.repetitions):
-            row = compare(seed, address, options)
-            rows.append(row)
-            print(
-                f"{seed:4} {row['ours_an_hour']:8.0f} {row['theirs_an_hour']:8.0f} {'':27}{row['epochs']:6.0f} "
-                f"{row['ours_best']:7.4f} {row['theirs_best']:7.4f}",
-                flush=True,
-            )
+    for seed in range(options.repetitions):
+        row = compare(seed, options)
+        rows.append(row)
+        print(
+            f"{seed:4} {row['ours_an_hour']:8.0f} {row['theirs_an_hour']:8.0f} {'':27}{row['epochs']:6.0f} "
+            f"{row['ours_best']:7.4f} {row['theirs_best']:7.4f}",
+            flush=True,
+        )
     if len(rows) > 1:
         for name, (mean, low, high) in summary(rows).items():
             print(f"{name:16} {mean:+.3f} ({low:+.3f} to {high:+.3f})")
     if options.out:
         write_json(options.out, {"repetitions": rows, "summary": summary(rows) if len(rows) > 1 else {}})
-
-
-@contextmanager
-def local_cluster(cpus: int) -> Iterator[str]:
-    """A cluster on loopback that stays from one search to the next; its address."""
-    with tempfile.TemporaryDirectory(prefix="tt", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        os.environ |= {"RAY_TMPDIR": folder, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        nodes = Nodes(dict(os.environ), cpus)
-        try:
-            yield nodes.address
-        finally:
-            nodes.end()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.faults [--drivers 25] [--workers 25] [--nodes 5] [--seed N] [--out FILE.json]
 
-One study of short trials on the digits, two side by side, goes on through all of it: a driver is killed while it
-starts (one time in four) or a moment after it has trained; a trial's process; a node, of a head and two more with one
-CPU each, on this machine. In the end it is left in peace, and Optuna's journal, the trials' own files, trials.csv and
-MLflow are compared.
+One study of short trials on the digits goes on through all of it: a driver is killed while it starts (one time in
+four) or a moment after it has trained; a trial's process; a node, of a head and two more with one CPU each, on this
+machine. In the end the study is left in peace, and Optuna's journal, the trials' own files, trials.csv and MLflow are
+compared.
 
 lost          trials that did not end, or failed, or are missing somewhere
 twice         trials of one and the same setting, or that had ended at a kill and changed later
@@ -31,7 +31,7 @@ from typing import Any
 from tests.chaos.support import TRAINING, Nodes, Standing, Started, standing
 from tests.conftest import Cli
 from tests.integration.support import ended, interrupt, line_count, optuna_study, rows, tracked, wait_for, write_space
-from topotune.files import write_json
+from topotune.files import write_json, write_text
 from topotune.folder import StudyFolder
 from topotune.training import METRICS
 
@@ -121,7 +121,7 @@ def kill_workers(study: Victim, times: int) -> None:
 
 
 def kill_nodes(study: Victim, times: int) -> None:
-    nodes = Nodes(study.start.cli.env, 0)
+    nodes = Nodes(study.start.cli.env, 1)
     try:
         nodes.add()
         nodes.add()
@@ -260,9 +260,10 @@ def main() -> None:
 
 def environment(folder: Path) -> dict[str, str]:
     """What Ray and the data cache must be told, here and in the commands: own folders, and a token of their own."""
+    write_text(folder / "token", secrets.token_hex(32))
     return {
-        "RAY_TMPDIR": str(folder / "ray"), "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
-        "TOPOTUNE_CACHE": str(folder / "cache"),
+        "RAY_TMPDIR": str(folder / "ray"), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "RAY_USAGE_STATS_ENABLED": "0", "TOPOTUNE_CACHE": str(folder / "cache"),
     }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ class Nodes:
     """A Ray cluster on loopback: each node a ``ray start`` of its own, which can be killed."""
 
     def __init__(self, env: dict[str, str], cpus: int) -> None:
-        """Start the head; ``env`` must have ``RAY_AUTH_TOKEN``, and ``RAY_TMPDIR``, a short path."""
+        """Start the head; ``env`` must say where the token is, and have ``RAY_TMPDIR``, a short path."""
         self._env, self._port = env, free_port()
         self.address = f"127.0.0.1:{self._port}"
         self._head = self._start(["--head", "--port", str(self._port), "--include-dashboard", "false"], cpus)
