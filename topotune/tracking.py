@@ -84,6 +84,10 @@ class Tracker:
         """End a run: FINISHED, FAILED or KILLED."""
         self._append("end", key, status=status, tags=dict(tags or {}))
 
+    def told(self) -> list[dict[str, Any]]:
+        """All records so far."""
+        return [record for line in self._outbox.read_bytes().splitlines() if (record := _record(line))]
+
     def close(self, patience: float = 60.0) -> None:
         """Send what is left; give up when the server is away, or after ``patience`` seconds: the outbox keeps it."""
         self._file.close()
@@ -119,9 +123,7 @@ class _Sender:
 
     def waiting(self) -> int:
         """How many records are not sent yet."""
-        with self._outbox.open("rb") as file:
-            file.seek(self._offset)
-            return sum(1 for _line in file)
+        return self._outbox.read_bytes()[self._offset :].count(b"\n")
 
     def wake(self) -> None:
         self._news.set()
@@ -237,8 +239,7 @@ class _Sender:
     def _run(self, records: list[dict[str, Any]]) -> None:
         from mlflow.entities import Param
 
-        record = records[0]
-        key = record["key"]
+        record, key = records[0], records[0]["key"]
         if key in self._runs:
             self._client.update_run(self._runs[key], status="RUNNING")
             return
@@ -277,8 +278,7 @@ class _Sender:
     def _end(self, records: list[dict[str, Any]]) -> None:
         from mlflow.entities import RunTag
 
-        record = records[0]
-        run = self._runs[record["key"]]
+        record, run = records[0], self._runs[records[0]["key"]]
         if record["tags"]:
             self._client.log_batch(run, tags=[RunTag(name, str(value)) for name, value in record["tags"].items()])
         self._client.set_terminated(run, record["status"], record["time"])

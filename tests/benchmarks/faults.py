@@ -28,11 +28,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import TrialState
+
 from tests.chaos.support import TRAINING, Nodes, Standing, Started, standing
 from tests.conftest import Cli
 from tests.integration.support import ended, interrupt, line_count, optuna_study, rows, tracked, wait_for, write_space
 from topotune.files import write_json, write_text
 from topotune.folder import StudyFolder
+from topotune.search.runner import RESTARTS
 from topotune.training import METRICS
 
 EPOCHS = 3
@@ -65,6 +68,7 @@ class Victim:
     words: list[str]
     folder: StudyFolder
     kills: list[Standing] = field(default_factory=list)
+    hits: Counter[int] = field(default_factory=Counter)  # trial -> kills that may have been of its process
 
     @cached_property
     def trials(self) -> list[Any]:
@@ -79,10 +83,19 @@ class Victim:
         files = list(self.folder.path.glob("trials/*/metrics.csv"))
         return sum(map(line_count, files)) - len(files)
 
-    def training(self, process: subprocess.Popen[str], more: int = 1) -> None:
-        """Wait until so many more trials have ended than at the last kill."""
-        count = len(ended(self.folder.path)) + more
+    def training(self, process: subprocess.Popen[str]) -> None:
+        """Wait until one more trial has ended, and a random moment."""
+        count = len(ended(self.folder.path)) + 1
         wait_for(lambda: len(ended(self.folder.path)) >= count, PATIENCE, f"{count} ended trials", process)
+        time.sleep(self.chance.uniform(0, 2))
+
+    def hit(self, process: subprocess.Popen[str]) -> None:
+        """Wait until a kill can fail no trial: one whose process died more often than it is restarted ends so."""
+        wait_for(lambda: all(self.hits[one] < RESTARTS for one in self.running()), PATIENCE, "the end of one", process)
+        self.hits.update(self.running())
+
+    def running(self) -> list[int]:
+        return [one.number for one in optuna_study(self.folder.journal).trials if one.state == TrialState.RUNNING]
 
     def note(self) -> None:
         self.kills.append(standing(self.folder.path))
@@ -113,7 +126,7 @@ def kill_workers(study: Victim, times: int) -> None:
     process = study.begin()
     for _ in range(times):
         study.training(process)
-        time.sleep(study.chance.uniform(0, 2))
+        study.hit(process)
         found = wait_for(lambda: study.start.look(process, WORKER), PATIENCE, "a trial's process", process)
         study.chance.choice(found).kill()
         study.note()
@@ -128,7 +141,7 @@ def kill_nodes(study: Victim, times: int) -> None:
         process = study.begin("--address", nodes.address)
         for _ in range(times):
             study.training(process)
-            time.sleep(study.chance.uniform(0, 2))
+            study.hit(process)
             nodes.kill_one(study.chance)
             study.note()
             nodes.add()

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -217,6 +218,50 @@ threads = 1
 [budget]
 trials = 1
 """
+
+
+# the real command line, but that its process is gone before one record reaches MLflow's outbox
+DIES = """
+import os, sys
+from topotune.cli import main
+from topotune.tracking import Tracker
+
+def append(self, kind, key, at=None, **content):
+    if (kind, key, content.get("step")) == {moment!r}:
+        os._exit(9)
+    real(self, kind, key, at, **content)
+
+real, Tracker._append = Tracker._append, append
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("moment", [("metrics", "trial/0", 2), ("end", "trial/0", None)], ids=["epoch", "end"])
+def test_what_the_study_knows_reaches_mlflow_whenever_the_driver_dies(
+    start: Started, moment: tuple[str, str, int | None]
+) -> None:
+    cli, name = start.cli, f"dies-{moment[0]}"
+    space = write_space(cli.cwd, SINGLE.format(name=name, epochs=4), f"{name}.toml")
+    command = [sys.executable, "-c", DIES.format(moment=moment), "search", str(space)]
+    died = subprocess.Popen(command, cwd=cli.cwd, env=cli.env, stderr=subprocess.PIPE, text=True)
+    cluster: set[psutil.Process] = set()
+    wait_for(lambda: cluster.update(start.look(died, TRAINING)) or died.poll() is not None, 150, "its death")
+    assert died.returncode == 9, died.communicate()[1]
+    died.communicate()
+    wait_for(lambda: not alive(list(cluster)), 60, "the end of its cluster")
+    again = cli("search", space)
+    assert again.returncode == 0, again.stderr
+    client, found = tracked(f"sqlite:///{cli.cwd / 'studies' / 'mlflow.db'}", name)
+    run = by_key(found)["trial/0"]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["state"] == "complete"
+    own = rows(cli.cwd / "studies" / name / "trials" / "00000" / "metrics.csv")
+    for metric in ("validation_accuracy", "learning_rate", "seconds"):
+        history = client.get_metric_history(run.info.run_id, metric)
+        assert sorted((one.step, one.value) for one in history) == [
+            (int(one["epoch"]), float(one[metric])) for one in own
+        ]
+    assert "best_validation_accuracy" in run.data.metrics
 
 
 def test_ctrl_c_during_search_and_confirm_names_the_command_that_goes_on(start: Started) -> None:
