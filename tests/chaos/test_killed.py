@@ -5,22 +5,21 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 import topotune
+from tests.chaos.support import TRAINING, Standing, Started, standing
 from tests.conftest import Cli
 from tests.integration.support import (
     alive,
     by_key,
-    descendants,
-    end,
     ended,
     interrupt,
     line_count,
@@ -37,41 +36,6 @@ from tests.integration.support import (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 TRIALS, EPOCHS = 12, 10
-TRAINING = r"ray::(ImplicitFunc|_Rank)|raylet/raylet|gcs_server"  # what could go on with a dead driver's trials
-
-
-class Started:
-    """Commands in the background, and all processes that they started."""
-
-    def __init__(self, cli: Cli) -> None:
-        self.cli = cli
-        self._commands: list[subprocess.Popen[str]] = []
-        self._seen: dict[int, psutil.Process] = {}
-
-    def __call__(self, *words: object) -> subprocess.Popen[str]:
-        process = self.cli.start(*words)
-        self._commands.append(process)
-        return process
-
-    def look(self, process: subprocess.Popen[str], pattern: str = "") -> list[psutil.Process]:
-        self._seen |= {one.pid: one for one in descendants(process)}
-        return descendants(process, pattern)
-
-    def kill_driver(self, process: subprocess.Popen[str]) -> None:
-        """SIGKILL for the driver alone; its cluster must end without it."""
-        self.look(process)
-        cluster = self.look(process, TRAINING)
-        process.kill()
-        process.communicate()
-        wait_for(lambda: not alive(cluster), 60, "the end of the killed driver's cluster")
-
-    def end_all(self) -> None:
-        for process in self._commands:
-            if process.poll() is None:
-                self.look(process)
-                process.kill()
-                process.communicate()
-        end(list(self._seen.values()))  # Ray's agents stay for minutes where their raylet was killed
 
 
 @pytest.fixture(scope="module")
@@ -79,23 +43,6 @@ def start(ray_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     started = Started(Cli(ray_folder, tmp_path_factory.mktemp("chaos")))
     yield started
     started.end_all()
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What a study held at one moment, by the number of the trial."""
-
-    ended: dict[int, Any]  # as Optuna has them
-    metrics: dict[int, bytes]  # each trial's metrics.csv
-
-
-def standing(folder: Path) -> Standing:
-    trials = [one for one in optuna_study(folder / "journal.log").trials if one.state.is_finished()]
-    files = folder.glob("trials/*/metrics.csv")
-    return Standing(
-        {one.number: (one.state, one.value, one.params, one.intermediate_values, one.datetime_start) for one in trials},
-        {int(path.parent.name): path.read_bytes() for path in files},
-    )
 
 
 @dataclass
@@ -271,6 +218,50 @@ threads = 1
 [budget]
 trials = 1
 """
+
+
+# the real command line, but that its process is gone before one record reaches MLflow's outbox
+DIES = """
+import os, sys
+from topotune.cli import main
+from topotune.tracking import Tracker
+
+def append(self, kind, key, at=None, **content):
+    if (kind, key, content.get("step")) == {moment!r}:
+        os._exit(9)
+    real(self, kind, key, at, **content)
+
+real, Tracker._append = Tracker._append, append
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("moment", [("metrics", "trial/0", 2), ("end", "trial/0", None)], ids=["epoch", "end"])
+def test_what_the_study_knows_reaches_mlflow_whenever_the_driver_dies(
+    start: Started, moment: tuple[str, str, int | None]
+) -> None:
+    cli, name = start.cli, f"dies-{moment[0]}"
+    space = write_space(cli.cwd, SINGLE.format(name=name, epochs=4), f"{name}.toml")
+    command = [sys.executable, "-c", DIES.format(moment=moment), "search", str(space)]
+    died = subprocess.Popen(command, cwd=cli.cwd, env=cli.env, stderr=subprocess.PIPE, text=True)
+    cluster: set[psutil.Process] = set()
+    wait_for(lambda: cluster.update(start.look(died, TRAINING)) or died.poll() is not None, 150, "its death")
+    assert died.returncode == 9, died.communicate()[1]
+    died.communicate()
+    wait_for(lambda: not alive(list(cluster)), 60, "the end of its cluster")
+    again = cli("search", space)
+    assert again.returncode == 0, again.stderr
+    client, found = tracked(f"sqlite:///{cli.cwd / 'studies' / 'mlflow.db'}", name)
+    run = by_key(found)["trial/0"]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["state"] == "complete"
+    own = rows(cli.cwd / "studies" / name / "trials" / "00000" / "metrics.csv")
+    for metric in ("validation_accuracy", "learning_rate", "seconds"):
+        history = client.get_metric_history(run.info.run_id, metric)
+        assert sorted((one.step, one.value) for one in history) == [
+            (int(one["epoch"]), float(one[metric])) for one in own
+        ]
+    assert "best_validation_accuracy" in run.data.metrics
 
 
 def test_ctrl_c_during_search_and_confirm_names_the_command_that_goes_on(start: Started) -> None:

@@ -76,6 +76,7 @@ def cluster(address: str | None) -> Iterator[None]:
 
     Raises:
         InputError: no cluster answers at that address.
+        StageError: one started here did not get ready in Ray's own 30 seconds.
     """
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     own = where == "local"
@@ -92,6 +93,9 @@ def cluster(address: str | None) -> Iterator[None]:
         raise InputError(
             f"no Ray cluster at {where!r}: {reason}; where tokens are asked for, put the head's into RAY_AUTH_TOKEN"
         ) from None
+    except Exception as error:  # Ray has no class of its own for this
+        reason = str(error).splitlines()[0]
+        raise StageError(f"Ray did not start ({reason}); where the machine is busy, try again later") from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would abort this process
     try:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from topotune.files import Row, replace_folder
+from topotune.files import Row, read_csv, replace_folder
 from topotune.folder import checkpoint_files, ranked
 from topotune.followup.objectives import measure
 from topotune.progress import Progress
@@ -15,13 +15,15 @@ from topotune.search.table import REPEATED
 from topotune.search.watch import Watcher
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import concluded, summarise
-from topotune.training import ARRANGEMENT, WEIGHTS
+from topotune.training import ARRANGEMENT, METRICS, WEIGHTS
 
 
 def search(session: Session) -> None:
     """Search until the budget is spent; nothing is left to do when it was spent before."""
-    study = session.study
-    ended = [row for row in study.rows() if row["state"] not in ("running", REPEATED)]
+    study, logged = session.study, _Logged(session)
+    rows = study.rows()
+    ended = [row for row in rows if row["state"] not in ("running", REPEATED)]
+    logged.catch_up(rows)
     if study.over:
         if not concluded(session):  # a driver was killed between the last trial's end and the tables
             _conclude(session, check_data(session.file, session.site))
@@ -32,7 +34,7 @@ def search(session: Session) -> None:
     from topotune.search import runner  # ray: seconds that a finished stage need not wait for
 
     with Progress("search", "trials", session.file.option("budget", "trials"), len(ended)) as progress:
-        watchers = [_Shown(progress, ended), _Logged(session), _Listed(study)]
+        watchers = [_Shown(progress, ended), logged, _Listed(study)]
         runner.search(study, session.site.data, wanted, watchers, measure)
         progress.say(progress.summary())
     _conclude(session, checksum)
@@ -91,24 +93,46 @@ class _Logged(Watcher):
     def __init__(self, session: Session) -> None:
         self._session, self._tracker = session, session.tracker
 
+    def catch_up(self, rows: Iterable[Row]) -> None:
+        """Tell what the study knows and the outbox does not: a driver may have been killed between the two."""
+        records = self._tracker.told()
+        begun = {one["key"] for one in records if one["kind"] == "run"}
+        ended = {one["key"] for one in records if one["kind"] == "end"}
+        # an epoch's own record, not that of the best
+        told = {(one["key"], one["step"]) for one in records if "task_loss" in one.get("values", ())}
+        for row in rows:
+            key = f"trial/{row['id']}"
+            if key not in begun:  # measured elsewhere, or the outbox was deleted
+                continue
+            for metrics in read_csv(self._session.folder.trial(row["id"]) / METRICS)[: row["epochs"]]:
+                if (key, metrics["epoch"]) not in told:
+                    self._epoch(key, metrics)
+            if row["state"] != "running" and key not in ended:
+                self._end(key, row)
+
     def trial_started(self, asked: Asked) -> None:
         self._session.begin(f"trial/{asked.number}", asked.config, "study", "search")
 
     def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
-        values = {name: value for name, value in metrics.items() if name in _METRICS or name.startswith(SYSTEM)}
-        self._tracker.metrics(f"trial/{asked.number}", metrics["epoch"], values)
+        self._epoch(f"trial/{asked.number}", metrics)
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
-        key = f"trial/{asked.number}"
-        if record["validation_accuracy"] is not None:
-            own = {"best_validation_accuracy": record["validation_accuracy"]}
-            own |= {name: record.get(name) for name in ("standard_error", *self._session.file.measures)}
-            self._tracker.metrics(key, record["epochs"], own)
-        for file in self._session.folder.trial(asked.number).glob(ARRANGEMENT):
+        self._end(f"trial/{asked.number}", record)
+
+    def _epoch(self, key: str, metrics: Row) -> None:
+        values = {name: value for name, value in metrics.items() if name in _METRICS or name.startswith(SYSTEM)}
+        self._tracker.metrics(key, metrics["epoch"], values)
+
+    def _end(self, key: str, row: Row) -> None:
+        if row["validation_accuracy"] is not None:
+            own = {"best_validation_accuracy": row["validation_accuracy"]}
+            own |= {name: row.get(name) for name in ("standard_error", *self._session.file.measures)}
+            self._tracker.metrics(key, row["epochs"], own)
+        for file in self._session.folder.trial(row["id"]).glob(ARRANGEMENT):
             self._session.log_arrangement(key, file)
             self._tracker.artifact(key, file, "topography")
-        tags = {"state": state} | ({"reason": record["reason"]} if record["reason"] else {})
-        self._tracker.end(key, {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[state], tags)
+        tags = {"state": row["state"]} | ({"reason": row["reason"]} if row["reason"] else {})
+        self._tracker.end(key, {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}[row["state"]], tags)
 
 
 _METRICS = (

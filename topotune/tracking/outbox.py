@@ -56,6 +56,10 @@ class Outbox:
         """No record is added any more."""
         self._file.close()
 
+    def records(self) -> list[Record]:
+        """All of them, also those that were sent."""
+        return [record for record, _behind in self._records(0)]
+
     def waiting(self, offset: int) -> int:
         """How many records begin at ``offset`` or behind it."""
         with self.path.open("rb") as file:

@@ -44,6 +44,10 @@ class Tracker:
         """End a run: FINISHED, FAILED or KILLED."""
         self._append("end", key, status=status, tags=dict(tags or {}))
 
+    def told(self) -> list[dict[str, Any]]:
+        """All records so far."""
+        return self._outbox.records()
+
     def waiting(self) -> int:
         """How many records are not sent yet."""
         return self._sender.waiting()
