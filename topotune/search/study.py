@@ -243,7 +243,7 @@ def _check_same(file: StudyFile, folder: StudyFolder, began_with: str | None) ->
         f"{section}.{key}"
         for section in file.sections
         for key in {**there.sections[section], **file.sections[section]}
-        if section not in ("budget", "confirm", "prune") and key not in ("name", "description")
+        if section not in ("budget", "confirm", "prune", "robustness") and key not in ("name", "description")
         if there.sections[section].get(key) != file.sections[section].get(key)
     ]
     raise InputError(

@@ -81,6 +81,11 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "criterion": Option("l2", f"one of {', '.join(CRITERIA)}", _one_of(CRITERIA)),
         "proportions": Option([step / 20 for step in range(21)], "distinct numbers from 0 to 1", _proportions),
     },
+    "robustness": {
+        "perturbations": Option([], "a list of distinct names of perturbations; an empty one for none",
+                                lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value)
+                                and len(set(value)) == len(value)),
+    },
 }  # fmt: skip
 
 
@@ -268,7 +273,7 @@ def check_own_data(study: StudyFile, root: Path | None) -> None:
 def to_toml(study: StudyFile) -> str:
     """The resolved study as TOML; reading it back gives the same study."""
     lines: list[str] = []
-    for section in ("study", *TRIAL_SECTIONS, "objective", "budget", "confirm", "prune"):
+    for section in ("study", *TRIAL_SECTIONS, "objective", "budget", "confirm", "prune", "robustness"):
         lines += [f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in study.sections[section].items()), ""]
     return "\n".join(lines)
 
