@@ -129,7 +129,7 @@ def _add_stages(parsers: Any) -> None:
 
 def _add_robustness(parsers: Any) -> None:
     tried = _command(
-        parsers, "robustness", commands.robustness, "try trained models under noise, corruptions, attacks, changed weights",
+        parsers, "robustness", commands.robustness, "try trained models under noise, corruptions, attacks …",
         "topotune robustness digits --perturbations white,weight",
     )  # fmt: skip
     tried.add_argument(

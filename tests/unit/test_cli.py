@@ -16,7 +16,8 @@ from topotune.errors import InputError
 
 ROOT = str(Path(__file__).resolve().parents[2])
 COMMANDS = (
-    "run", "search", "confirm", "prune", "report", "plan", "studies", "show", "positions", "ui", "data", "train",
+    "run", "search", "confirm", "prune", "report", "robustness", "plan", "studies", "show", "positions", "ui", "data",
+    "train",
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def published(name: str, level: float, dataset: str, test: Split, data: Path | N
 
 def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     try:
-        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read ({error}); fetch it again, or take {FOLDER} away") from None
     if array.dtype != np.uint8 or array.shape != shape:

@@ -6,7 +6,6 @@ a stronger level is more of the same. N samples, K classes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -164,8 +163,8 @@ def accuracy_under(subject: Subject, name: str, level: float, draw: int = 0) -> 
     entry = check_level(name, level)
     batches = raw_batches(subject.split, BLOCK)
     if entry.acts_on == "weights":
-        change = partial(entry.resolve(), level=level, generator=_generator(name, draw))
-        with changed_weights(_layers(subject, entry), change):
+        change, generator = entry.resolve(), _generator(name, draw)
+        with changed_weights(_layers(subject, entry), lambda weights: change(weights, level, generator)):
             return _accuracy(subject, batches)
     if entry.acts_on == "gradients":
         return _accuracy(subject, _attacked(subject, batches, name, level, draw))
