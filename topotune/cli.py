@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"topotune {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stages(parsers)
+    _add_robustness(parsers)
     _add_reading(parsers)
     _add_data(parsers)
     train = _command(
@@ -133,11 +134,34 @@ def _add_stages(parsers: Any) -> None:
         _studies_option(command)
         _data_options(command)
         _set_option(command, "a value in place of the file's: section.key, or a trial's setting (may be repeated)")
-        command.add_argument("--address", help="a running Ray cluster (default: RAY_ADDRESS, else one started here)")
-        command.add_argument("--mlflow", help="MLflow's store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
+        _cluster_options(command)
         if target is file:
             command.add_argument("--workers", type=int, help="ranks a trial, in place of the file's")
             command.add_argument("--fresh", action="store_true", help="begin anew under another name: NAME-2, NAME-3 …")
+
+
+def _add_robustness(parsers: Any) -> None:
+    tried = _command(
+        parsers, "robustness", commands.robustness, "try trained models under noise, corruptions, attacks …",
+        "topotune robustness digits --perturbations white,weight",
+    )  # fmt: skip
+    tried.add_argument(
+        "targets", metavar="TARGET", nargs="+",
+        help="a study's name or folder, whose confirmed models are tried; or checkpoints: folders, MLflow URIs",
+    )  # fmt: skip
+    tried.add_argument(
+        "--perturbations", metavar="NAMES", help="with commas between, or all (default: the study's, else a usual few)"
+    )
+    tried.add_argument("--out", type=Path, metavar="FILE.csv", help="where the rows of checkpoints go")
+    _studies_option(tried)
+    _data_options(tried)
+    _set_option(tried, "a value in place of the study file's (may be repeated)")
+    _cluster_options(tried)
+
+
+def _cluster_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--address", help="a running Ray cluster (default: RAY_ADDRESS, else one started here)")
+    parser.add_argument("--mlflow", help="MLflow's store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
 
 
 def _add_reading(parsers: Any) -> None:

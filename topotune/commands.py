@@ -4,6 +4,7 @@ import argparse
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def run(options: argparse.Namespace) -> None:
         stages.search(session)
         stages.confirm_best(session)
         stages.prune(session)
+        if asked := session.file.option("robustness", "perturbations"):
+            stages.robustness(session, asked)
         path = stages.report(session)
     print(f"report:  {path}\nbest:    {session.folder.best}\nMLflow:  {session.where_runs_are}")
 
@@ -71,6 +74,50 @@ def prune(options: argparse.Namespace) -> None:
 
         stages.prune(session)
     print(f"curves:  {session.folder.pruning_table}\nnext:    topotune report {session.folder.path}")
+
+
+def robustness(options: argparse.Namespace) -> None:
+    """Of a study's confirmed models, or of checkpoints, which need no study, no cluster and nothing but torch."""
+    from topotune.followup.perturbations import named
+
+    names = named(options.perturbations) if options.perturbations else []
+    if _are_checkpoints(options.targets):
+        _try_checkpoints(options, names)
+        return
+    if len(options.targets) > 1 or options.out:
+        raise InputError(
+            f"{', '.join(options.targets)}: --out and several targets are for checkpoints, folders that hold "
+            "config.json or MLflow URIs; of a study, give its name alone"
+        )
+    options.target = Path(options.targets[0])
+    with _old_session(options) as session:
+        from topotune import stages
+
+        stages.robustness(session, names or session.file.option("robustness", "perturbations"))
+    print(f"curves:  {session.folder.robustness_table}\nnext:    topotune report {session.folder.path}")
+
+
+def _are_checkpoints(targets: Sequence[str]) -> bool:
+    from topotune.load import MLFLOW_URIS
+    from topotune.training import CONFIG
+
+    return any(one.startswith(MLFLOW_URIS) or (Path(one) / CONFIG).is_file() for one in targets)
+
+
+def _try_checkpoints(options: argparse.Namespace, names: list[str]) -> None:
+    if options.out is None:
+        raise InputError(f"{options.targets[0]} is a checkpoint: give the file for its rows with --out FILE.csv")
+    if options.set or options.download or options.address:
+        raise InputError(f"{options.targets[0]} is a checkpoint: --set, --download and --address are for a study")
+    from topotune.followup.checkpoints import measure_checkpoints
+
+    store = options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
+    measure_checkpoints(options.targets, names, _data(options), options.out, store, _say)
+    print(f"curves:  {options.out}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def report(options: argparse.Namespace) -> None:
@@ -123,6 +170,7 @@ def positions(options: argparse.Namespace) -> None:
 
 
 def plan(options: argparse.Namespace) -> None:
+    from topotune.followup.perturbations import check_asked
     from topotune.search.checks import check_own_data
     from topotune.search.study_file import load_study, parse_override
     from topotune.show import plan as plan_of
@@ -130,6 +178,7 @@ def plan(options: argparse.Namespace) -> None:
 
     file, data = load_study(options.target, dict(map(parse_override, options.set))), _data(options)
     check_own_data(file, data)
+    check_asked(file.option("robustness", "perturbations"))
     found = plan_of(file, data)
     print(as_json(found) if options.json else plan_text(found))
 
@@ -260,6 +309,9 @@ def _old_session(options: argparse.Namespace) -> Any:
 
 
 def _session(options: argparse.Namespace, file: Any, folder: Any) -> Any:
+    from topotune.followup.perturbations import check_asked
+
+    check_asked(file.option("robustness", "perturbations"))
     data, store = _data(options), _store(options, folder.path.parent)
     from topotune.stages import Session, Site  # torch: seconds that wrong input need not wait for
 

@@ -8,6 +8,7 @@
   confirm/<topography>-seed<n>-<config hash>/   likewise, one folder a confirmed model
   confirm.csv     one row a confirmed model
   pruning.csv     one row a confirmed model and proportion
+  robustness.csv  one row a confirmed model, perturbation, level and draw
   best/           the best checkpoint so far
   mlflow/         what MLflow is told (tracking)
   figures/  report.html  summary.json
@@ -30,6 +31,10 @@ CONFIRM_COLUMNS = (
     "seconds", "trial", "config_hash", "checkpoint",
 )  # fmt: skip
 PRUNING_COLUMNS = ("topography", "weight", "seed", "proportion", "accuracy", "config_hash")
+ROBUSTNESS_COLUMNS = (
+    "topography", "weight", "seed", "perturbation", "level", "draw", "accuracy", "clean_accuracy", "source",
+    "config_hash",
+)  # fmt: skip
 
 
 def checkpoint_files(checkpoint: Path) -> list[Path]:
@@ -71,6 +76,10 @@ class StudyFolder:
     @property
     def outbox(self) -> Path:
         return self.path / "mlflow"
+
+    @property
+    def robustness_table(self) -> Path:
+        return self.path / "robustness.csv"
 
     @property
     def figures(self) -> Path:

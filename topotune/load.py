@@ -2,11 +2,15 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
+
+MLFLOW_URIS = ("runs:/", "models:/")
 
 
 def load_checkpoint(location: str | Path, store: str | None = None) -> "nn.Module":
@@ -23,10 +27,18 @@ def load_checkpoint(location: str | Path, store: str | None = None) -> "nn.Modul
     """
     from topotune.training.checkpoint import load_model
 
-    if str(location).startswith(("runs:/", "models:/")):
-        from topotune.tracking import default_store, download
+    with checkpoint_folder(location, store) as folder:
+        return load_model(folder)
 
-        tracking = store or os.environ.get("MLFLOW_TRACKING_URI") or default_store(Path("studies"))
-        with tempfile.TemporaryDirectory() as folder:
-            return load_model(download(str(location), tracking, Path(folder)))
-    return load_model(Path(location))
+
+@contextmanager
+def checkpoint_folder(location: str | Path, store: str | None = None) -> Iterator[Path]:
+    """The folder of a checkpoint, fetched into a temporary one where it lies in MLflow; see ``load_checkpoint``."""
+    if not str(location).startswith(MLFLOW_URIS):
+        yield Path(location)
+        return
+    from topotune.tracking import default_store, download
+
+    tracking = store or os.environ.get("MLFLOW_TRACKING_URI") or default_store(Path("studies"))
+    with tempfile.TemporaryDirectory() as folder:
+        yield download(str(location), tracking, Path(folder))

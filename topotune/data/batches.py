@@ -7,7 +7,7 @@ a window of W frames. A second has W − 1 frames' steps, so that windows of a s
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -73,20 +73,26 @@ def evaluation_batches(split: Split, batch_size: int = 512, rank: int = 0, world
 
     batch_size: images a batch, about; a clip is never divided.
     """
+    for batch in raw_batches(split, batch_size, rank, world_size):
+        yield replace(batch, images=normalise(batch.images, split.entry))
+
+
+def raw_batches(split: Split, batch_size: int = 512, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+    """``evaluation_batches`` before normalisation: pixels as uint8, or decibels."""
     if split.clips is not None:
         batch_size = max(batch_size // int(_windows_of(split.clips, split.entry).max()), 1)
     for start in range(rank * batch_size, len(split), world_size * batch_size):
         chosen = slice(start, start + batch_size)
         labels = split.labels[chosen]
         if split.clips is None:
-            yield Batch(normalise(split.images[chosen], split.entry), labels)
+            yield Batch(split.images[chosen], labels)
             continue
         clips = split.clips[chosen]
         count = _windows_of(clips, split.entry)
         owner = torch.arange(len(clips), device=labels.device).repeat_interleave(count)
         number = torch.arange(len(owner), device=labels.device) - (count.cumsum(0) - count)[owner]
         rows = clips[owner, 0] + number * (split.entry.shape[2] - 1)
-        yield Batch(normalise(_gather(split, rows), split.entry), labels, owner=owner)
+        yield Batch(_gather(split, rows), labels, owner=owner)
 
 
 def _windows_of(clips: Tensor, entry: DatasetEntry) -> Tensor:

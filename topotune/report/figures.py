@@ -223,20 +223,42 @@ def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
 def pruning_accuracy(curves: Mapping[str, Curve]) -> Figure:
     """Accuracy against the pruned proportion: the mean over the seeds, and a band of ± one standard deviation."""
     figure, axes = _canvas("Proportion pruned (%)", "Accuracy (%)")
-    handles = []
     for name, curve in curves.items():
-        colour, marker, line = style_of(name)
-        at = [100 * point.proportion for point in curve.points]
-        mean = [100 * point.mean for point in curve.points]
-        std = [100 * (point.std or 0.0) for point in curve.points]
-        front = 3 if name == NONE else 2
-        axes.plot(at, mean, color=colour, marker=marker, markersize=4, linestyle=line, linewidth=1.6, zorder=front)
-        below = [middle - spread for middle, spread in zip(mean, std, strict=True)]
-        above = [middle + spread for middle, spread in zip(mean, std, strict=True)]
-        axes.fill_between(at, below, above, color=colour, alpha=0.13, linewidth=0)
-        handles.append(_handle(name, joined=True))
-    _legend(figure, handles)
+        _draw_curve(axes, name, curve, 100)
+    _legend(figure, [_handle(name, joined=True) for name in curves])
     return figure
+
+
+@_in_our_style
+def robustness_accuracy(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
+    """Accuracy against the level, a panel a perturbation: as ``pruning_accuracy``."""
+    columns = min(len(curves), 3)
+    rows = math.ceil(len(curves) / columns)
+    figure = Figure(figsize=(SIZE[0], max(SIZE[1], 2.25 * rows)), layout="constrained")
+    for number, (perturbation, own) in enumerate(curves.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        for name, curve in own.items():
+            _draw_curve(axes, name, curve, 1)
+        axes.set_title(_label(perturbation), fontsize=9)
+        axes.tick_params(labelsize=8)
+    figure.supxlabel("Level", fontsize=10)
+    figure.supylabel("Accuracy (%)", fontsize=10)
+    names = dict.fromkeys(name for own in curves.values() for name in own)
+    _legend(figure, [_handle(name, joined=True) for name in names])
+    return figure
+
+
+def _draw_curve(axes: Axes, name: str, curve: Curve, scale: float) -> None:
+    """The mean over the seeds, and a band of ± one standard deviation; ``scale`` is of the horizontal axis."""
+    colour, marker, line = style_of(name)
+    at = [scale * point.proportion for point in curve.points]
+    mean = [100 * point.mean for point in curve.points]
+    std = [100 * (point.std or 0.0) for point in curve.points]
+    front = 3 if name == NONE else 2
+    axes.plot(at, mean, color=colour, marker=marker, markersize=4, linestyle=line, linewidth=1.6, zorder=front)
+    below = [middle - spread for middle, spread in zip(mean, std, strict=True)]
+    above = [middle + spread for middle, spread in zip(mean, std, strict=True)]
+    axes.fill_between(at, below, above, color=colour, alpha=0.13, linewidth=0)
 
 
 @_in_our_style

@@ -29,6 +29,10 @@ DESCRIPTIONS = {
     "pruning_accuracy": (
         "Accuracy against the proportion pruned: one curve a topography, with bands of one standard deviation."
     ),
+    "robustness_accuracy": (
+        "Accuracy against the level of each perturbation, a panel each: one curve a topography, with bands of one "
+        "standard deviation."
+    ),
 }
 
 
@@ -65,6 +69,7 @@ class _Study:
     trials: list[Row]
     confirmed: list[Row]
     pruned: list[Row]
+    tried: list[Row]
 
 
 def write_report(folder: StudyFolder, search: Sequence[Drawing] = ()) -> Path:
@@ -92,6 +97,7 @@ def _read(folder: StudyFolder) -> _Study:
         trials=read_csv(folder.trials_table),
         confirmed=read_csv(folder.confirm_table),
         pruned=read_csv(folder.pruning_table),
+        tried=read_csv(folder.robustness_table),
     )
 
 
@@ -108,11 +114,12 @@ def _draw(study: _Study) -> dict[str, Picture | None]:
     """Every figure that there are rows for, written as PNG and made ready for the page."""
     trials = tables.accuracy_by_topography(study.trials)
     confirmed = tables.confirmed_by_topography(study.confirmed)
-    curves = tables.pruning_curves(study.pruned)
+    curves, tried = tables.pruning_curves(study.pruned), tables.robustness_curves(study.tried)
     drawn = {
         "accuracy_against_weight": figures.accuracy_against_weight(trials) if trials else None,
         "confirmed_accuracy": figures.confirmed_accuracy(confirmed) if confirmed else None,
         "pruning_accuracy": figures.pruning_accuracy(curves) if curves else None,
+        "robustness_accuracy": figures.robustness_accuracy(tried) if tried else None,
     }
     pictures: dict[str, Picture | None] = {}
     for name, figure in drawn.items():
@@ -153,6 +160,7 @@ def _render(study: _Study, pictures: dict[str, Picture | None], searched: Sequen
         leaderboard=tables.leaderboard(study.trials),
         confirmed=tables.confirmed_table(summary.get("confirm") or []),
         pruning=tables.pruning_table(tables.pruning_curves(study.pruned)),
+        robustness=tables.robustness_table(study.tried),
         provenance=_provenance(summary),
         models=tables.confirmed_models(study.confirmed),
         pictures=pictures,

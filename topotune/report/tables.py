@@ -3,9 +3,10 @@
 Accuracies are fractions in the files and in the curves, percent in the tables. Rows of unknown accuracy are left out.
 """
 
+import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topotune.config import NONE
@@ -41,7 +42,7 @@ class Confirmed(NamedTuple):
 
 
 class CurvePoint(NamedTuple):
-    """Mean and sample standard deviation (none for a single seed) over the seeds at one proportion."""
+    """Mean and sample standard deviation (none for a single seed) over the seeds at one proportion, or level."""
 
     proportion: float
     mean: float
@@ -50,7 +51,7 @@ class CurvePoint(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Accuracy against the pruned proportion, for one topography."""
+    """Accuracy against the pruned proportion, or the level of a perturbation, for one topography."""
 
     weight: float
     points: tuple[CurvePoint, ...]
@@ -89,7 +90,73 @@ def confirmed_by_topography(rows: Iterable[Row]) -> dict[str, Confirmed]:
 def pruning_curves(rows: Iterable[Row]) -> dict[str, Curve]:
     """Mean and deviation over the seeds, for each topography and proportion."""
     grouped = _by_topography(rows, "accuracy")
-    return {name: Curve(float(own[0]["weight"] or 0), _curve_points(own)) for name, own in grouped.items()}
+    return {
+        name: Curve(float(own[0]["weight"] or 0), _curve_points(own, "proportion")) for name, own in grouped.items()
+    }
+
+
+def robustness_curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
+    """For each perturbation and topography: the draws' mean at each level, its mean and deviation over the seeds."""
+    curves = {}
+    for perturbation in dict.fromkeys(str(row["perturbation"]) for row in rows):
+        grouped = _by_topography((row for row in rows if row["perturbation"] == perturbation), "accuracy")
+        curves[perturbation] = {
+            name: Curve(float(own[0]["weight"] or 0), _curve_points(_over_draws(own), "level"))
+            for name, own in grouped.items()
+        }
+    return curves
+
+
+def _over_draws(rows: Iterable[Row]) -> list[Row]:
+    """A row a seed and level, with the draws' mean accuracy."""
+    found: dict[tuple[int, float], list[float]] = {}
+    for row in rows:
+        found.setdefault((_seed(row), float(row["level"])), []).append(row["accuracy"])
+    return [
+        {"seed": seed, "level": level, "accuracy": statistics.fmean(drawn)} for (seed, level), drawn in found.items()
+    ]
+
+
+def robustness_table(rows: Sequence[Row]) -> Table:
+    """Each perturbation in two numbers a topography: the mean over its levels, and the area under its curve, which is
+    divided by the width of the levels; and the mean's difference from the control, over the seeds that both have."""
+    header = (
+        "Perturbation", "Topography", "λ", "Seeds", "Clean (%)", "Mean over the levels (%)", "Area under the curve (%)",
+        "Mean’s difference from the control (percentage points)",
+    )  # fmt: skip
+    shown = []
+    for perturbation in dict.fromkeys(str(row["perturbation"]) for row in rows):
+        grouped = _by_topography((row for row in rows if row["perturbation"] == perturbation), "accuracy")
+        means = {name: _per_seed(own, _mean_of_levels) for name, own in grouped.items()}
+        for name, own in grouped.items():
+            clean = {_seed(row): float(row["clean_accuracy"]) for row in own}
+            columns = (clean, means[name], _per_seed(own, _area))
+            cells = (_mean_and_std(*mean_std(list(one.values()))) for one in columns)
+            shared = means[name].keys() & means.get(NONE, {}).keys() if name != NONE else ()
+            apart = statistics.fmean(means[name][seed] - means[NONE][seed] for seed in shared) if shared else None
+            shown.append((perturbation, name, _weight(own[0]), str(len(clean)), *cells, points(apart)))
+    return Table(header, tuple(shown), words=2)
+
+
+def _per_seed(rows: Iterable[Row], score: Callable[[list[tuple[float, float]]], float]) -> dict[int, float]:
+    """The score of each seed's curve, [(level, accuracy), …] in the order of the levels."""
+    curves: dict[int, list[tuple[float, float]]] = {}
+    for row in _over_draws(rows):
+        curves.setdefault(row["seed"], []).append((row["level"], row["accuracy"]))
+    return {seed: score(sorted(curve)) for seed, curve in curves.items()}
+
+
+def _mean_of_levels(curve: list[tuple[float, float]]) -> float:
+    return statistics.fmean(accuracy for _level, accuracy in curve)
+
+
+def _area(curve: list[tuple[float, float]]) -> float:
+    """By the trapezoid rule; of a single level, its accuracy."""
+    width = curve[-1][0] - curve[0][0]
+    if not width:
+        return curve[0][1]
+    steps = itertools.pairwise(curve)
+    return sum((right - left) * (one + other) / 2 for (left, one), (right, other) in steps) / width
 
 
 def _by_topography(rows: Iterable[Row], value: str) -> dict[str, list[Row]]:
@@ -100,11 +167,11 @@ def _by_topography(rows: Iterable[Row], value: str) -> dict[str, list[Row]]:
     return {name: found[name] for name in in_order(found)}
 
 
-def _curve_points(rows: Iterable[Row]) -> tuple[CurvePoint, ...]:
+def _curve_points(rows: Iterable[Row], by: str) -> tuple[CurvePoint, ...]:
     found: dict[float, list[float]] = {}
     for row in rows:
         # 0.1 + 0.2 and 0.3 are one proportion
-        found.setdefault(round(float(row["proportion"]), 6), []).append(row["accuracy"])
+        found.setdefault(round(float(row[by]), 6), []).append(row["accuracy"])
     return tuple(CurvePoint(at, *mean_std(found[at]), len(found[at])) for at in sorted(found))
 
 
@@ -222,12 +289,13 @@ def settings_table(study: Mapping[str, Any]) -> Table:
 
 def method_table(study: Mapping[str, Any]) -> Table:
     """How the study went about it: sampler, pruner, budget and what follows the search."""
-    told = ((part, study.get(part, {})) for part in ("study", "objective", "budget", "confirm", "prune"))
+    told = ((part, study.get(part, {})) for part in ("study", "objective", "budget", "confirm", "prune", "robustness"))
     rows = (
         (part, name, _values(value))
         for part, values in told
         for name, value in values.items()
         if (part, name) not in (("study", "name"), ("study", "description"))  # they head the page
+        and value != []  # nothing asked for
     )
     return Table(("Part", "Setting", "Value"), tuple(rows), words=3)
 

@@ -89,8 +89,12 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "criterion": Option("l2", f"one of {', '.join(CRITERIA)}", _one_of(CRITERIA)),
         "proportions": Option([step / 20 for step in range(21)], "distinct numbers from 0 to 1", _proportions),
     },
+    "robustness": {
+        "perturbations": Option([], "a list of distinct names of perturbations; an empty one for none",
+                                lambda value: _texts(value) and len(set(value)) == len(value)),
+    },
 }  # fmt: skip
 
 FREE = ("sampler", "pruner")  # sections of Optuna's own options; scheduler.py knows them
 ENQUEUE = "enqueue"  # [[enqueue]]: points
-EFFORT = ("budget", "confirm", "prune", ENQUEUE)  # may differ when a study goes on
+EFFORT = ("budget", "confirm", "prune", "robustness", ENQUEUE)  # may differ when a study goes on

@@ -33,7 +33,7 @@ def confirm_best(session: Session) -> None:
     unseen = range(session.file.replicates, session.file.replicates + seeds)  # the search had those before
     wanted_jobs = list(confirm.jobs(folder, selected, unseen, session.site.data, train_on_cluster))
     hashes = {job.config.hash for job in wanted_jobs}
-    rows = _wanted(folder.confirm_table, CONFIRM_COLUMNS, lambda row: row["config_hash"] in hashes)
+    rows = wanted_rows(folder.confirm_table, CONFIRM_COLUMNS, lambda row: row["config_hash"] in hashes)
     done = {row["config_hash"] for row in rows}
     todo = [job for job in wanted_jobs if job.config.hash not in done]
     if not todo:
@@ -52,7 +52,7 @@ def confirm_best(session: Session) -> None:
         write_csv(folder.confirm_table, CONFIRM_COLUMNS, rows)
         return f"{label(job.config)}: test accuracy {row['test_accuracy']:.4f}"
 
-    _spread(session, "confirm", "models", confirm.confirm_one, todo, len(rows), keep)
+    spread(session, "confirm", "models", confirm.confirm_one, todo, len(rows), keep)
     _keep_best_confirmed(session, rows)
     summarise(session)
 
@@ -65,7 +65,7 @@ def prune(session: Session) -> None:
         raise InputError(f"study {folder.name!r} has no confirmed models to prune; run: topotune confirm {folder.name}")
     proportions = [float(one) for one in session.file.option("prune", "proportions")]
     hashes = {model["config_hash"] for model in models}
-    rows = _wanted(
+    rows = wanted_rows(
         folder.pruning_table,
         PRUNING_COLUMNS,
         lambda row: row["config_hash"] in hashes and float(row["proportion"]) in proportions,
@@ -90,11 +90,11 @@ def prune(session: Session) -> None:
         write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
         return f"{curve[0]['topography']} seed={curve[0]['seed']}: {len(curve)} proportions"
 
-    _spread(session, "prune", "models", pruning.prune_one, jobs, len(models) - len(jobs), keep)
+    spread(session, "prune", "models", pruning.prune_one, jobs, len(models) - len(jobs), keep)
     summarise(session)
 
 
-def _wanted(table: Path, columns: Sequence[str], wanted: Callable[[Row], bool]) -> list[Row]:
+def wanted_rows(table: Path, columns: Sequence[str], wanted: Callable[[Row], bool]) -> list[Row]:
     """The rows that are still asked for; the others leave the table, so that it says what study.toml says."""
     there = read_csv(table)
     rows = [row for row in there if wanted(row)]
@@ -103,7 +103,7 @@ def _wanted(table: Path, columns: Sequence[str], wanted: Callable[[Row], bool]) 
     return rows
 
 
-def _spread(
+def spread(
     session: Session,
     stage: str,
     unit: str,

@@ -15,6 +15,8 @@ from topotune.config import TrialConfig
 from topotune.data.splits import forget_splits, load_split
 from topotune.files import read_table
 from topotune.folder import StudyFolder
+from topotune.followup.perturbations import chosen
+from topotune.followup.robustness import kind_of
 from topotune.search.checks import check_own_data
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
@@ -152,8 +154,13 @@ def check_layers(file: StudyFile) -> None:
 
 
 def check_data(file: StudyFile, site: Site) -> str:
-    """Read the training data here once, so that a damaged file is found before anything starts; its checksum."""
+    """Read the training data here once, so that a damaged file, or a perturbation that does not suit them, is found
+    before anything starts; their checksum."""
     check_own_data(file, site.data)
-    checksums = [load_split(name, "train", site.data, site.download).checksum for name in file.choices("dataset")]
+    checksums = []
+    for name in file.choices("dataset"):
+        split = load_split(name, "train", site.data, site.download)
+        chosen(file.option("robustness", "perturbations"), kind_of(split), name)
+        checksums.append(split.checksum)
     forget_splits()
     return ", ".join(checksums)

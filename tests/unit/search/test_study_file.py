@@ -75,7 +75,7 @@ def test_an_empty_file_is_a_study_of_defaults_named_after_it(load: Load) -> None
 
 ERRORS = [
     ("[study", "not valid TOML"),
-    ("[studies]", "unknown section 'studies'; choose from study, objective, budget, confirm, prune, sampler, pr"),
+    ("[studies]", "unknown section 'studies'; choose from study, objective, budget, confirm, prune, robustness, samp"),
     ("budget = 3", "budget = 3 must be a table: [budget]"),
     ("[study]\nname = ''", "[study] name = '' must be a name of letters"),
     ("[study]\nname = 3", "[study] name = 3 must be a name"),
@@ -114,6 +114,9 @@ ERRORS = [
     ("[prune]\nproportions = [true]", "[prune] proportions = [True] must be"),
     ("[prune]\nproportions = [0, 0.5, 0.5]", "[prune] proportions = [0, 0.5, 0.5] must be distinct numbers"),
     ("[prune]\nproportions = [1, 1.0]", "[prune] proportions = [1, 1.0] must be distinct numbers"),
+    ("[robustness]\nperturbations = 'fog'", "[robustness] perturbations = 'fog' must be a list of distinct names"),
+    ("[robustness]\nperturbations = ['fog', 'fog']", "perturbations = ['fog', 'fog'] must be a list of distinct names"),
+    ("[robustness]\nperturbations = [1]", "[robustness] perturbations = [1] must be a list of distinct names"),
     ("[prune]\nproportions = 0.5", "[prune] proportions = 0.5 must be"),
     ("[fixed]\nepoch = 3", "[fixed]: unknown setting 'epoch'; choose from dataset"),
     ("[fixed]\nepochs = 'many'", "[fixed]: epochs = 'many' is not an integer"),
@@ -298,7 +301,8 @@ def test_the_identity_of_a_study_is_what_it_asks_and_not_its_effort(load: Load) 
     base = load()
     for effort in (
         {"budget__trials": 99}, {"budget__min_epochs": 2}, {"budget__cpus_per_worker": 2}, {"confirm__seeds": 2},
-        {"prune__proportions": [0.5]}, {"study__name": "other"}, {"study__description": "words"},
+        {"prune__proportions": [0.5]}, {"robustness__perturbations": ["fog"]}, {"study__name": "other"},
+        {"study__description": "words"},
     ):  # fmt: skip
         assert load(**effort).hash == base.hash, effort
     for question in (
