@@ -19,7 +19,8 @@ from topotune.search.space import TRIAL_SECTIONS, Choices, Dimension, Range, Stu
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("successive_halving", "hyperband", "median", "none")
 OBJECTIVES = ("validation_accuracy",)
-CRITERIA = ("l2",)
+CRITERIA = ("l2", "l1", "random", "neighbour")
+SCOPES = ("topographic", "all")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ def _proportions(value: Any) -> bool:
 
 def _one_of(names: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: value in names
+
+
+def _some_of(names: tuple[str, ...]) -> Callable[[Any], bool]:
+    def accepts(value: Any) -> bool:
+        several = value if isinstance(value, list) else [value]
+        return all(one in names for one in several) and 0 < len(several) == len(set(several))
+
+    return accepts
 
 
 # letters, digits, dots, dashes: the name is a folder, an MLflow experiment and part of a command
@@ -78,8 +87,11 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "seeds": Option(5, "an integer >= 1", _whole(1)),
     },
     "prune": {
-        "criterion": Option("l2", f"one of {', '.join(CRITERIA)}", _one_of(CRITERIA)),
+        "criterion": Option("l2", f"one of {', '.join(CRITERIA)}, or a list of them", _some_of(CRITERIA)),
+        "scope": Option("topographic", f"one of {', '.join(SCOPES)}: which layers", _one_of(SCOPES)),
         "proportions": Option([step / 20 for step in range(21)], "distinct numbers from 0 to 1", _proportions),
+        "finetune_epochs": Option(0, "an integer >= 0: epochs of training on after pruning", _whole(0)),
+        "finetune_proportions": Option([0.25, 0.5, 0.75], "distinct numbers from 0 to 1", _proportions),
     },
 }  # fmt: skip
 
