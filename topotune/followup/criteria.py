@@ -38,7 +38,8 @@ class Channels:
 
 def l2(channels: Channels) -> Tensor:
     """Least L2 norm of the weights first (Poli et al. 2022, section 3.4)."""
-    return channels.rows.norm(dim=1).argsort(stable=True)
+    norms: Tensor = channels.rows.norm(dim=1)
+    return norms.argsort(stable=True)
 
 
 def l1(channels: Channels) -> Tensor:

@@ -76,7 +76,7 @@ def compact(model: nn.Module, gone: Mapping[str, Sequence[int]], images: Tensor)
     rewriter = _Rewriter(traced, gone)
     for node in list(traced.graph.nodes):
         rewriter.visit(node)
-    traced.graph.lint()
+    traced.graph.lint()  # type: ignore[no-untyped-call]
     traced.recompile()
     traced.delete_all_unused_submodules()
     return traced.to(device).eval()
@@ -151,9 +151,9 @@ class _Rewriter:
             if one in self.known and not self.known[one].whole:
                 own = self.known[one]
                 made = self.call(one, f"whole_{one.name}", Whole(own.kept, own.constant), (one,))
-                one.replace_all_uses_with(made, lambda user, made=made: user is node and user is not made)
+                node.replace_input_with(one, made)
         meta = node.meta.get("tensor_meta")
-        shape = getattr(meta, "shape", ())
+        shape: Sequence[int] = getattr(meta, "shape", ())
         if len(shape) < 2:
             return None
         return Known(torch.arange(shape[1]), torch.zeros(shape[1], dtype=torch.float64))
@@ -226,7 +226,7 @@ def _normalisation(rewriter: _Rewriter, node: fx.Node) -> Known | None:
 @torch.no_grad()
 def _pointwise(rewriter: _Rewriter, node: fx.Node) -> Known:
     known = rewriter.of(node)
-    function = rewriter.module(node) if node.op == "call_module" else node.target
+    function: Any = rewriter.module(node) if node.op == "call_module" else node.target
     return known.with_constant(function(known.constant.clone(), *node.args[1:], **node.kwargs))
 
 
@@ -265,7 +265,7 @@ def _sum(rewriter: _Rewriter, node: fx.Node) -> Known | None:
         return None
     constant = one.constant + other.constant
     if not (one.whole and other.whole):
-        kept = torch.cat([one.kept, other.kept]).unique()
+        kept = torch.unique(torch.cat([one.kept, other.kept]))
         made = rewriter.call(node, f"sum_{node.name}", _aligned(one, other, kept), node.args)  # type: ignore[arg-type]
         node.replace_all_uses_with(made)
         rewriter.traced.graph.erase_node(node)
@@ -303,7 +303,8 @@ MODULES: dict[type[nn.Module], Rule] = {
     nn.AdaptiveAvgPool2d: _unchanged,
     nn.AvgPool2d: _average,
     nn.Flatten: _flatten,
-} | dict.fromkeys((nn.ReLU, nn.GELU, nn.SiLU, nn.Identity, nn.Dropout), _pointwise)
+    **dict.fromkeys((nn.ReLU, nn.GELU, nn.SiLU, nn.Identity, nn.Dropout), _pointwise),
+}
 
 FUNCTIONS: dict[Any, Rule] = {
     torch.cat: _concatenation,
@@ -311,4 +312,5 @@ FUNCTIONS: dict[Any, Rule] = {
     F.adaptive_avg_pool2d: _unchanged,
     F.relu: _pointwise,
     torch.relu: _pointwise,
-} | dict.fromkeys((operator.add, operator.iadd, torch.add), _sum)
+    **dict.fromkeys((operator.add, operator.iadd, torch.add), _sum),
+}

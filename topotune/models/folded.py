@@ -22,7 +22,8 @@ class BorderedConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         ones = input.new_ones(1, 1, *input.shape[2:])
         # with the bias: it costs nothing there
-        return self._conv_forward(input, self.weight, None) + self._conv_forward(ones, self.border, self.bias)
+        constant: Tensor = self._conv_forward(ones, self.border, self.bias)
+        return constant + self._conv_forward(input, self.weight, None)
 
 
 class Sum(nn.Module):
