@@ -94,6 +94,9 @@ def standing_text(folder: StudyFolder, top: int) -> str:
         confirmed = tables.confirmed_table(summary["confirm"])
         lines += ["", *columns([confirmed.header, *confirmed.rows]), ""]
         lines += [wording.finding(one) for one in summary["confirm"] if one["topography"] != NONE]
+    if summary.get("pruning"):
+        areas = tables.pruning_summary(summary["pruning"])
+        lines += ["", *columns([areas.header, *areas.rows])]
     if folder.report.exists():
         lines += ["", f"report: {folder.report}"]
     return "\n".join(lines)

@@ -23,7 +23,8 @@ class BorderedConv2d(nn.Conv2d):
         ones = input.new_ones(1, 1, *input.shape[2:])
         # with the bias: it costs nothing there
         constant: Tensor = self._conv_forward(ones, self.border, self.bias)
-        return constant + self._conv_forward(input, self.weight, None)
+        output: Tensor = self._conv_forward(input, self.weight, None)
+        return output + constant
 
 
 class Sum(nn.Module):

@@ -95,7 +95,8 @@ def test_what_is_missing_is_named_with_a_way_to_get_it(folder: Path, tmp_path: P
     for path in (folder / LISTS[0], folder / LISTS[1], folder):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         with pytest.raises(
-            InputError, match=r"is missing; (move .* away, and then )?--download fetches SpeechCommands .* or unpack http"
+            InputError,
+            match=r"is missing; (move .* away, and then )?--download fetches SpeechCommands .* or unpack http",
         ) as error:
             reader.files(tmp_path, "train")
         assert str(error.value).startswith(f"{path} is missing")
