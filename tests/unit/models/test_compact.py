@@ -13,6 +13,7 @@ from topotune.models import MODELS
 from topotune.models.compact import compact
 from topotune.models.topographic import build_model, topographic_layers
 
+LARGE = ("resnet18", "vgg16", "densenet121")
 SHAPES = {"small_cnn": (1, 8, 8), "mnist_cnn": (1, 28, 28)}
 
 
@@ -41,7 +42,7 @@ def _parameters(model: nn.Module) -> int:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("resnet18", "vgg16", "densenet121"))) for name in MODELS],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in MODELS],
 )
 @pytest.mark.parametrize("layers", ["code", "convolutions"])
 def test_masked_and_compact_agree(name: str, layers: str) -> None:
