@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from topotune.config import TrialConfig as TrialConfig
     from topotune.errors import InputError as InputError
+    from topotune.followup.pruning import prune_channels as prune_channels
     from topotune.load import load_checkpoint as load_checkpoint
     from topotune.losses.channel import channel_loss as channel_loss
     from topotune.losses.strength import GradientRatio as GradientRatio
+    from topotune.models.compact import compact as compact
     from topotune.models.topographic import LayerOutputs as LayerOutputs
     from topotune.models.topographic import build_model as build_model
     from topotune.models.topographic import select_layers as select_layers
@@ -35,10 +37,12 @@ _HOMES = {
     "TrialConfig": "config",
     "build_model": "models.topographic",
     "channel_loss": "losses.channel",
+    "compact": "models.compact",
     "fit": "training.fit",
     "load_checkpoint": "load",
     "load_study": "search.study_file",
     "positions": "topography.positions",
+    "prune_channels": "followup.pruning",
     "select_layers": "models.topographic",
     "target_similarity": "topography.targets",
     "topographic_layers": "models.topographic",

@@ -115,7 +115,24 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="the run's folder; the same command again goes on")
     _data_options(train)
     _set_option(train, "a setting of the trial, as topotune.TrialConfig has them (may be repeated)")
+    _add_compact(parsers)
     return parser
+
+
+def _add_compact(parsers: Any) -> None:
+    compact = _command(
+        parsers, "compact", commands.compact, "a pruned network made physically smaller, with the same outputs",
+        "topotune compact studies/digits/best --proportion 0.62 --out runs/small",
+    )  # fmt: skip
+    compact.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a folder with model.safetensors")
+    compact.add_argument("--proportion", type=float, required=True, help="of each layer's channels, from 0 to 1")
+    compact.add_argument("--criterion", default="l2", help="which channels go: l2 (default), l1, random, neighbour")
+    compact.add_argument("--scope", default="topographic", help="layers: topographic (default), or all convolutions")
+    compact.add_argument("--out", type=Path, required=True, help="folder for the compact checkpoint")
+    compact.add_argument("--export", type=Path, help="write it for other programs, too: FILE.pt2, or FILE.onnx")
+    compact.add_argument("--coupled", action="store_true", help="compare with torch-pruning's structural pruning")
+    compact.add_argument("--data", type=Path, help="folder of the data sets (default: TOPOTUNE_DATA)")
+    compact.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_stages(parsers: Any) -> None:

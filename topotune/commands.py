@@ -39,6 +39,23 @@ def _print_epoch(metrics: Any) -> None:
     )
 
 
+def compact(options: argparse.Namespace) -> None:
+    from topotune.followup.compact import CompactJob, check_export, compact_checkpoint, export_checkpoint
+    from topotune.followup.pruning import Cut
+    from topotune.show import compact_text
+
+    if options.export:
+        check_export(options.export)
+    cut = Cut(options.proportion, options.criterion, options.scope)
+    job = CompactJob(options.checkpoint, cut, options.out, _data(options), options.coupled)
+    record = compact_checkpoint(job)
+    if options.export:
+        export_checkpoint(options.out, options.export)
+    print(as_json(record) if options.json else compact_text(record))
+    if not options.json:
+        print(f"checkpoint: {options.out}" + (f"\nexported:   {options.export}" if options.export else ""))
+
+
 def run(options: argparse.Namespace) -> None:
     with _new_session(options) as session:
         from topotune import stages

@@ -7,7 +7,7 @@
   trials.csv      one row a trial
   confirm/<topography>-seed<n>-<config hash>/   likewise, one folder a confirmed model
   confirm.csv     one row a confirmed model
-  pruning.csv     one row a confirmed model and proportion
+  pruning.csv     one row a confirmed model, criterion and proportion
   robustness.csv  one row a confirmed model, perturbation, level and draw
   best/           the best checkpoint so far
   mlflow/         what MLflow is told (tracking)
@@ -23,14 +23,17 @@ from pathlib import Path
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
-from topotune.files import Row
+from topotune.files import Row, read_csv
 from topotune.training import ARRANGEMENT, CONFIG, METRICS, RESULT, WEIGHTS
 
 CONFIRM_COLUMNS = (
     "topography", "weight", "seed", "test_accuracy", "test_roc_auc", "validation_accuracy", "best_epoch", "epochs",
     "seconds", "trial", "config_hash", "checkpoint",
 )  # fmt: skip
-PRUNING_COLUMNS = ("topography", "weight", "seed", "proportion", "accuracy", "config_hash")
+PRUNING_COLUMNS = (
+    "topography", "weight", "seed", "criterion", "scope", "proportion", "finetune_epochs", "accuracy", "config_hash",
+)  # fmt: skip
+_PRUNED_ONCE = {"criterion": "l2", "scope": "topographic", "finetune_epochs": 0}  # before there was a choice
 ROBUSTNESS_COLUMNS = (
     "topography", "weight", "seed", "perturbation", "level", "draw", "accuracy", "clean_accuracy", "source",
     "config_hash",
@@ -72,6 +75,10 @@ class StudyFolder:
     @property
     def pruning_table(self) -> Path:
         return self.path / "pruning.csv"
+
+    def pruned(self) -> list[Row]:
+        """The rows of pruning.csv; a table of before there were criteria holds those of the only one."""
+        return [_PRUNED_ONCE | row for row in read_csv(self.pruning_table)]
 
     @property
     def outbox(self) -> Path:

@@ -39,7 +39,7 @@ def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
         "search_steps_at_most": trials * file.epochs * steps,
         "confirmed_models": confirmed,
         "confirm_epochs": confirmed * file.epochs,
-        "pruned_evaluations": confirmed * len(file.option("prune", "proportions")),
+        "pruned_evaluations": confirmed * _ways_to_prune(file),
         "full_grid_trials": grid,
         "full_grid_epochs": grid * file.epochs,
     }
@@ -67,6 +67,28 @@ def plan_text(plan: dict[str, Any]) -> str:
             f"({GRID_POINTS} values a range); the search takes at most {share:.1%} of it",
         ]
     )
+
+
+def compact_text(record: dict[str, Any]) -> str:
+    """What a compact network saves, for a reader."""
+    networks = record["networks"]
+    whole = networks[0]
+    header = ("network", "parameters", "multiply-adds", "MB", "ms, 1 image", "ms, 64 images", "test accuracy %")
+    rows = [
+        (
+            one["network"], _share(one["parameters"], whole["parameters"]),
+            _share(one["multiply_adds"], whole["multiply_adds"]), f"{one['bytes'] / 1e6:.2f}",
+            f"{one['milliseconds_1']:.2f}", f"{one['milliseconds_64']:.1f}", wording.percent(one["test_accuracy"]),
+        )
+        for one in networks
+    ]  # fmt: skip
+    said = f"{record['proportion']:.0%} of the channels by {record['criterion']}, {record['scope']} layers"
+    same = f"largest difference from the masked network: {record['largest_difference']:.1e} of the largest output"
+    return "\n".join([said, *columns([header, *rows]), same])
+
+
+def _share(number: int, whole: int) -> str:
+    return f"{number:,} ({number / whole:.1%})"
 
 
 def studies(root: Path) -> list[dict[str, Any]]:
@@ -135,6 +157,13 @@ def _data_lines(one: dict[str, Any]) -> list[str]:
         *(f"  note:      {note}" for note in notes),
         *(f"  prepared:  {path}" for path in one["prepared"].values()),
     ]
+
+
+def _ways_to_prune(file: StudyFile) -> int:
+    criterion, tuned = file.option("prune", "criterion"), file.option("prune", "finetune_epochs") > 0
+    criteria = len(criterion) if isinstance(criterion, list) else 1
+    proportions = ("proportions", *["finetune_proportions"] * tuned)
+    return criteria * sum(len(file.option("prune", name)) for name in proportions)
 
 
 def _words(dimension: Dimension) -> str:

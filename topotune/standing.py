@@ -60,6 +60,9 @@ def standing_text(folder: StudyFolder, top: int, curves: bool = False) -> str:
         confirmed = tables.confirmed_table(found["confirm"])
         lines += ["", *columns([confirmed.header, *confirmed.rows]), ""]
         lines += [wording.finding(one) for one in found["confirm"] if one["topography"] != NONE]
+    if found.get("pruning"):
+        areas = tables.pruning_summary(found["pruning"])
+        lines += ["", *columns([areas.header, *areas.rows])]
     if found["report"]:
         lines += ["", f"report: {found['report']}"]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from topotune.config import TrialConfig
 from topotune.files import write_csv
-from topotune.followup.pruning import PruneJob, prune_one
+from topotune.followup.pruning import Cut, PruneJob, prune_one
 from topotune.search.study_file import parse_override
 from topotune.training.fit import fit
 
@@ -43,7 +43,7 @@ def main() -> None:
             config = TrialConfig.from_dict(base | {"topography": topography, "weight": weight, "seed": seed})
             out = options.out / f"{topography}-{seed}"
             result = fit(config, out, options.data)
-            whole, pruned = prune_one(PruneJob(out, options.data, (0.0, PROPORTION)))
+            whole, pruned = prune_one(PruneJob(out, options.data, (Cut(0.0), Cut(PROPORTION))))
             values = (
                 topography, weight, seed, whole["accuracy"], pruned["accuracy"], result.epochs,
                 round(result.seconds / result.epochs, 2), config.hash,

@@ -12,7 +12,7 @@ from topotune.data import DATASETS
 from topotune.data.batches import evaluation_batches, training_batches
 from topotune.data.splits import load_split
 from topotune.followup.confirm import evaluate_checkpoint
-from topotune.followup.pruning import PruneJob, prune_one
+from topotune.followup.pruning import Cut, PruneJob, prune_one
 from topotune.load import load_checkpoint
 from topotune.losses.channel import channel_loss
 from topotune.topography.positions import positions
@@ -81,7 +81,7 @@ def test_a_run_moves_to_the_cpu_and_back(tmp_path: Path) -> None:
 
 def test_testing_and_pruning(tmp_path: Path) -> None:
     fit(_config(), tmp_path)
-    rows = prune_one(PruneJob(tmp_path, None, (0.0, 1.0)))
+    rows = prune_one(PruneJob(tmp_path, None, (Cut(0.0), Cut(1.0))))
     assert rows[0]["accuracy"] == evaluate_checkpoint(tmp_path, load_split("digits", "test")).accuracy > 0.85
     assert rows[1]["accuracy"] < 0.2
 

@@ -201,7 +201,13 @@ def test_confirmed_models_are_as_good_as_the_table_says(study: Studied) -> None:
 
 def test_each_confirmed_model_is_pruned_at_each_proportion(study: Studied) -> None:
     path = study.folder / "pruning.csv"
-    assert columns(path) == ["topography", "weight", "seed", "proportion", "accuracy", "config_hash"]
+    assert columns(path) == [
+        "topography", "weight", "seed", "criterion", "scope", "proportion", "finetune_epochs", "accuracy",
+        "config_hash",
+    ]  # fmt: skip
+    assert {(row["criterion"], row["scope"], row["finetune_epochs"]) for row in rows(path)} == {
+        ("l2", "topographic", "0")
+    }
     curves = {(row["config_hash"], row["proportion"]): float(row["accuracy"]) for row in rows(path)}
     assert len(rows(path)) == len(curves) == TRIALS
     labels = load_split("digits", "test").labels.tolist()

@@ -55,6 +55,8 @@ OWNERS = {
     "matplotlib": {"report/figures.py"},
     "jinja2": {"report/page.py"},
     "rich": {"progress.py"},
+    "statsmodels": {"followup/statistics.py"},
+    "torch_pruning": {"followup/coupled.py"},
 }
 
 

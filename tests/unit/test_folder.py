@@ -6,7 +6,7 @@ import pytest
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
-from topotune.folder import StudyFolder, list_studies, open_study
+from topotune.folder import PRUNING_COLUMNS, StudyFolder, list_studies, open_study
 
 
 def _study(root: Path, name: str) -> Path:
@@ -41,3 +41,11 @@ def test_a_study_is_found_by_name_and_by_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there: none yet"):
         open_study(Path("no-study"), tmp_path / "no-study")
     assert list_studies(tmp_path / "nowhere") == []
+
+
+def test_a_pruning_table_of_before_there_were_criteria_is_read(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.pruning_table.write_text("topography,weight,seed,proportion,accuracy,config_hash\nnone,0.0,1,0.5,0.9,abc\n")
+    (row,) = folder.pruned()
+    assert (row["criterion"], row["scope"], row["finetune_epochs"]) == ("l2", "topographic", 0)
+    assert set(row) == set(PRUNING_COLUMNS)

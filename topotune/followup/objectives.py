@@ -4,6 +4,8 @@ test part of its data."""
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from topotune.followup.pruning import pruned_accuracy
+from topotune.followup.robustness import corruption_accuracy
 from topotune.training.checkpoint import load_model
 
 
@@ -13,6 +15,8 @@ def parameters(checkpoint: Path, _data: Path | None) -> float:
 
 
 MEASURES: dict[str, Callable[[Path, Path | None], float]] = {
+    "pruned_accuracy": pruned_accuracy,
+    "corruption_accuracy": corruption_accuracy,
     "parameters": parameters,
 }
 

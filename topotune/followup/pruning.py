@@ -1,80 +1,139 @@
 """Pruning (Poli et al. 2022, section 3.4): a proportion of the channels of every topographic layer set to zero."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from topotune.config import NONE, TrialConfig
 from topotune.data.batches import evaluation_batches
-from topotune.data.splits import load_split
-from topotune.errors import InputError
+from topotune.data.splits import Split, load_split
+from topotune.errors import InputError, unknown
 from topotune.files import Row
-from topotune.models.topographic import topographic_layers
+from topotune.followup.criteria import CRITERIA, Channels
+from topotune.followup.finetune import Finetuning, finetune
+from topotune.models.topographic import select_layers, topographic_layers
+from topotune.topography import arrangement_of
+from topotune.topography.positions import positions
+from topotune.training.arrangement import last_permutations
 from topotune.training.checkpoint import load_config, load_model
-from topotune.training.device import Precision, pick_device
+from topotune.training.device import LAYOUT, Precision, pick_device
 from topotune.training.loop import evaluate
+from topotune.training.memory import micro_batches
 from topotune.training.records import images_at_once
+
+SCOPES = ("topographic", "all")  # the topographic layers, as in the paper, or all convolutions
+UNPLACED = "grid2d"  # where the channels of a control would sit: a criterion may ask
+PROPORTIONS = tuple(step / 10 for step in range(11))
+
+Order = Mapping[str, Tensor]  # layer -> its channels (C,), the one that goes first at the front
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One way to prune, and one row of pruning.csv: how much, by which criterion, in which layers, and what then."""
+
+    proportion: float
+    criterion: str = "l2"
+    scope: str = SCOPES[0]
+    finetune_epochs: int = 0
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """The way in which a row of pruning.csv was pruned."""
+        return cls(float(row["proportion"]), row["criterion"], row["scope"], row["finetune_epochs"])
 
 
 @dataclass(frozen=True)
 class PruneJob:
-    """One checkpoint and the proportions to prune it by."""
+    """One checkpoint and what shall be tried on it."""
 
     checkpoint: Path
     data: Path | None
-    proportions: tuple[float, ...]
+    cuts: tuple[Cut, ...]
 
 
-def prune_one(job: PruneJob) -> list[Row]:
-    """Test accuracy at every proportion: rows of pruning.csv."""
-    config, model = load_config(job.checkpoint), load_model(job.checkpoint)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = pick_device(config.device)
-    precision = Precision(device, config.precision == "bfloat16")
-    split = load_split(config.dataset, "test", job.data)
-    there = split.to(device)
-    layers = topographic_layers(config.model, model.to(device), config.layers, config.loss).values()
-    rows, many = [], images_at_once(job.checkpoint)
-    for proportion in job.proportions:
-        with pruned(layers, proportion):
-            accuracy = evaluate(model, evaluation_batches(there, many), precision).accuracy
-        rows.append(
-            {
-                "topography": config.topography,
-                "weight": config.weight,
-                "seed": config.seed,
-                "proportion": proportion,
-                "accuracy": accuracy,
-                "config_hash": config.hash,
-            }
-        )
-    return rows
+def prune_channels(
+    model: nn.Module,
+    proportion: float,
+    *,
+    criterion: str = "l2",
+    layers: Sequence[str] | str = (),
+    organisation: str = UNPLACED,
+    seed: int = 0,
+) -> dict[str, list[int]]:
+    """Set the weights and biases of a proportion of each layer's output channels to zero, in place.
+
+        model = topotune.load_checkpoint("studies/digits/best")
+        gone = topotune.prune_channels(model, 0.5, layers=["conv1", "conv2"])
+
+    Args:
+        model: any network.
+        proportion: of the C channels of each layer, from 0 to 1; the number is rounded as torch's own pruning does.
+        criterion: a key of CRITERIA: ``l2`` (Poli et al. 2022, section 3.4), ``l1``, ``random``, ``neighbour``.
+        layers: names and patterns (``layer4.*.conv2``) of convolutions and linear layers; all convolutions where
+            left out.
+        organisation: where channels sit, a key of POSITIONS; ``neighbour`` reads it.
+        seed: of ``random``.
+
+    Returns:
+        the channels that are zero now, layer by layer, in ascending order.
+
+    Raises:
+        InputError: an unknown name, a pattern that matches no layer, a proportion out of range.
+    """
+    chosen = select_layers(model, [layers] if isinstance(layers, str) else layers)
+    order = order_channels(chosen, criterion, seed, lambda _name, channels: positions(organisation, channels))
+    gone = first_of(order, proportion)
+    zero(chosen, gone)
+    return gone
 
 
-@contextmanager
-def pruned(layers: Iterable[nn.Module], proportion: float) -> Iterator[None]:
-    """Within it, the ``proportion`` of each layer's output channels with the least L2 norm are zero, bias too.
+def order_channels(layers: Mapping[str, nn.Module], criterion: str, seed: int, places: Any) -> dict[str, Tensor]:
+    """In which order the channels of each layer go; ``places``: (name, C) -> positions (C, D).
 
-    The number of channels is proportion · C, rounded as torch's own pruning does. Afterwards the weights are as before.
+    Raises:
+        InputError: the criterion is unknown.
+    """
+    if criterion not in CRITERIA:
+        raise unknown("criterion", criterion, CRITERIA)
+    found = {}
+    for name, layer in layers.items():
+        weights = _tensors(layer)[0]
+        found[name] = CRITERIA[criterion](Channels(name, weights, places(name, len(weights)), seed))
+    return found
+
+
+def first_of(order: Order, proportion: float) -> dict[str, list[int]]:
+    """The round(proportion · C) channels of each layer that go first, in ascending order.
 
     Raises:
         InputError: the proportion is not within 0 … 1.
     """
     if not 0 <= proportion <= 1:
         raise InputError(f"proportion {proportion!r} is out of range; it must be from 0 to 1")
-    kept: list[tuple[Tensor, Tensor]] = []
-    with torch.no_grad():
-        for layer in layers:
-            weakest = weakest_channels(layer, proportion)
-            for tensor in (layer.weight, layer.bias):
-                if isinstance(tensor, Tensor):
-                    kept.append((tensor, tensor.clone()))
-                    tensor[weakest] = 0
+    return {name: sorted(own[: round(proportion * len(own))].tolist()) for name, own in order.items()}
+
+
+@torch.no_grad()
+def zero(layers: Mapping[str, nn.Module], channels: Mapping[str, Sequence[int]]) -> None:
+    """Set weights and biases of these output channels to zero."""
+    for name, layer in layers.items():
+        for tensor in _tensors(layer):
+            tensor[list(channels[name])] = 0
+
+
+@contextmanager
+def zeroed(layers: Mapping[str, nn.Module], channels: Mapping[str, Sequence[int]]) -> Iterator[None]:
+    """Within it, these output channels of the layers are zero; afterwards the weights are as before."""
+    kept = [(tensor, tensor.detach().clone()) for layer in layers.values() for tensor in _tensors(layer)]
     try:
+        zero(layers, channels)
         yield
     finally:
         with torch.no_grad():
@@ -82,9 +141,127 @@ def pruned(layers: Iterable[nn.Module], proportion: float) -> Iterator[None]:
                 tensor.copy_(before)
 
 
-def weakest_channels(layer: nn.Module, proportion: float) -> Tensor:
-    """Indices of the proportion · C (rounded) output channels whose weights (C, …) have the least L2 norm."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    norms: Tensor = weight.detach().flatten(1).double().norm(dim=1)
-    return norms.argsort(stable=True)[: round(proportion * len(norms))]
+def _tensors(layer: nn.Module) -> list[Tensor]:
+    """A layer's weights (C, ...), and its bias (C,) where it has one."""
+    return [one for one in (layer.weight, layer.bias) if isinstance(one, Tensor)]
+
+
+@dataclass
+class Subject:
+    """A checkpoint that is pruned: read once, on its device, each order of channels found once."""
+
+    checkpoint: Path
+    data: Path | None = None
+    orders: dict[tuple[str, str], dict[str, Tensor]] = field(default_factory=dict)
+
+    @cached_property
+    def config(self) -> TrialConfig:
+        return load_config(self.checkpoint)
+
+    @cached_property
+    def precision(self) -> Precision:
+        return Precision(pick_device(self.config.device), self.config.precision == "bfloat16")
+
+    @cached_property
+    def model(self) -> nn.Module:
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+        return load_model(self.checkpoint).to(self.precision.device, memory_format=LAYOUT)  # type: ignore[call-overload,no-any-return]
+
+    def split(self, part: str) -> Split:
+        """One part of its data, on the device."""
+        return load_split(self.config.dataset, part, self.data).to(self.precision.device)
+
+    def layers(self, scope: str = SCOPES[0]) -> dict[str, nn.Module]:
+        """The layers that are pruned, by their names; the same for a control as for a topography."""
+        if scope not in SCOPES:
+            raise unknown("scope", scope, SCOPES)
+        if scope == "all":
+            return select_layers(self.model)
+        return topographic_layers(self.config.model, self.model, self.config.layers, self.config.loss)
+
+    def channels(self, cut: Cut) -> dict[str, list[int]]:
+        """Which channels a cut sets to zero."""
+        key = cut.criterion, cut.scope
+        if key not in self.orders:
+            self.orders[key] = order_channels(self.layers(cut.scope), cut.criterion, self.config.seed, self._places)
+        return first_of(self.orders[key], cut.proportion)
+
+    def accuracy(self, split: Split) -> float:
+        """On a split that is on the device."""
+        return evaluate(self.model, evaluation_batches(split, images_at_once(self.checkpoint)), self.precision).accuracy
+
+    def _places(self, name: str, channels: int) -> Tensor:
+        """Where the trial had a layer's channels; a control's would sit on a grid."""
+        organisation, _ = arrangement_of(UNPLACED if self.config.topography == NONE else self.config.topography)
+        options = {} if self.config.topography == NONE else self.config.organisation_options
+        own = last_permutations(self.checkpoint).get(name)
+        places = positions(organisation, channels, **options)
+        return places if own is None else places[own]
+
+
+def prune_one(job: PruneJob) -> list[Row]:
+    """Test accuracy after every cut: rows of pruning.csv.
+
+    Cuts that leave the same channels are tested once. Nothing before the first pruned layer could be kept from one
+    cut to the next: in every published network that is the first convolution.
+    """
+    subject = Subject(job.checkpoint, job.data)
+    config, test, found = subject.config, subject.split("test"), {}
+    rows = []
+    for cut in job.cuts:
+        key = cut.finetune_epochs, *((name, tuple(own)) for name, own in subject.channels(cut).items() if own)
+        if key not in found:
+            found[key] = _finetuned(subject, cut, test) if cut.finetune_epochs else _pruned(subject, cut, test)
+        told = {"topography": config.topography, "weight": config.weight, "seed": config.seed}
+        told |= {"criterion": cut.criterion, "scope": cut.scope, "proportion": cut.proportion}
+        told |= {"finetune_epochs": cut.finetune_epochs, "accuracy": found[key], "config_hash": config.hash}
+        rows.append(told)
+    return rows
+
+
+def _pruned(subject: Subject, cut: Cut, split: Split) -> float:
+    with zeroed(subject.layers(cut.scope), subject.channels(cut)):
+        return subject.accuracy(split)
+
+
+def _finetuned(subject: Subject, cut: Cut, split: Split) -> float:
+    """Accuracy after training on; then the network is as before."""
+    config, precision = subject.config, subject.precision
+    micro = micro_batches(subject.checkpoint, config.accumulate)
+    plan = Finetuning(config, subject.split("train"), precision, cut.finetune_epochs, micro)
+    before = {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
+    hold = partial(zero, subject.layers(cut.scope), subject.channels(cut))
+    try:
+        hold()
+        finetune(subject.model, plan, hold)
+        return subject.accuracy(split)
+    finally:
+        subject.model.load_state_dict(before)
+
+
+def pruned_accuracy(
+    checkpoint: Path,
+    data: Path | None = None,
+    part: str = "validation",
+    proportions: Sequence[float] = PROPORTIONS,
+    criterion: str = "l2",
+) -> float:
+    """Mean accuracy over pruned proportions of a checkpoint's topographic layers: one number for a whole curve.
+
+    Args:
+        checkpoint: a folder with ``config.json`` and ``model.safetensors``.
+        data: the folder of the data sets, where the trial's is not embedded.
+        part: validation or test.
+        proportions: from 0 to 1.
+        criterion: a key of CRITERIA.
+
+    Raises:
+        InputError: no checkpoint, no data, an unknown name, no proportion or one out of range.
+    """
+    if not proportions:
+        raise InputError("no proportion to prune by: give at least one, from 0 to 1")
+    subject = Subject(checkpoint, data)
+    split = subject.split(part)
+    accuracies = [_pruned(subject, Cut(proportion, criterion), split) for proportion in proportions]
+    return sum(accuracies) / len(accuracies)

@@ -96,7 +96,7 @@ def _read(folder: StudyFolder) -> _Study:
         summary=read_json(folder.summary),
         trials=read_csv(folder.trials_table),
         confirmed=read_csv(folder.confirm_table),
-        pruned=read_csv(folder.pruning_table),
+        pruned=folder.pruned(),
         tried=read_csv(folder.robustness_table),
     )
 
@@ -114,13 +114,16 @@ def _draw(study: _Study) -> dict[str, Picture | None]:
     """Every figure that there are rows for, written as PNG and made ready for the page."""
     trials = tables.accuracy_by_topography(study.trials)
     confirmed = tables.confirmed_by_topography(study.confirmed)
-    curves, tried = tables.pruning_curves(study.pruned), tables.robustness_curves(study.tried)
-    drawn = {
+    tried = tables.robustness_curves(study.tried)
+    drawn: dict[str, Any] = {
         "accuracy_against_weight": figures.accuracy_against_weight(trials) if trials else None,
         "confirmed_accuracy": figures.confirmed_accuracy(confirmed) if confirmed else None,
-        "pruning_accuracy": figures.pruning_accuracy(curves) if curves else None,
         "robustness_accuracy": figures.robustness_accuracy(tried) if tried else None,
     }
+    drawn |= {name: figures.pruning_accuracy(curves) for name, (_way, curves) in _curves(study).items()}
+    for path in study.folder.figures.glob("pruning_accuracy*.png"):
+        if path.stem not in drawn:
+            path.unlink()  # an earlier report's, on rows that are gone
     pictures: dict[str, Picture | None] = {}
     for name, figure in drawn.items():
         if figure is None:
@@ -128,7 +131,7 @@ def _draw(study: _Study) -> dict[str, Picture | None]:
             (study.folder.figures / f"{name}.png").unlink(missing_ok=True)
             pictures[name] = None
         else:
-            pictures[name] = _picture(study.folder, Drawing(name, figure, "", DESCRIPTIONS[name]))
+            pictures[name] = _picture(study.folder, Drawing(name, figure, "", DESCRIPTIONS[name.partition("-")[0]]))
     return pictures
 
 
@@ -141,6 +144,16 @@ def _picture(folder: StudyFolder, drawing: Drawing) -> Picture:
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     width, height = (round(100 * inches) for inches in drawing.figure.get_size_inches())
     return Picture(source, drawing.description, width, height, drawing.caption)
+
+
+def _curves(study: _Study) -> dict[str, tuple[str, dict[str, tables.Curve]]]:
+    """Each way of pruning: the name of its figure, in words, and its curves. The first one's figure has no number."""
+    ways = {way: tables.pruning_curves(rows) for way, rows in tables.pruning_ways(study.pruned).items()}
+    known = [(way, curves) for way, curves in ways.items() if curves]
+    return {
+        f"pruning_accuracy-{number}" if number > 1 else "pruning_accuracy": one
+        for number, one in enumerate(known, start=1)
+    }
 
 
 def _render(study: _Study, pictures: dict[str, Picture | None], searched: Sequence[Picture]) -> str:
@@ -159,7 +172,8 @@ def _render(study: _Study, pictures: dict[str, Picture | None], searched: Sequen
         method=tables.method_table(asked),
         leaderboard=tables.leaderboard(study.trials),
         confirmed=tables.confirmed_table(summary.get("confirm") or []),
-        pruning=tables.pruning_table(tables.pruning_curves(study.pruned)),
+        pruned=[(way, pictures[name], tables.pruning_table(own)) for name, (way, own) in _curves(study).items()],
+        areas=tables.pruning_summary(summary.get("pruning") or []),
         robustness=tables.robustness_table(study.tried),
         provenance=_provenance(summary),
         models=tables.confirmed_models(study.confirmed),

@@ -221,6 +221,8 @@ def confirmed_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         "Topography", "λ", "Seeds", "Test accuracy (%), mean ± std",
         "Difference from the control (percentage points)", "95% interval",
     )  # fmt: skip
+    tested = any("p_holm" in one for one in summaries)
+    header += ("p, corrected", "Hedges’ g") * tested
     areas = any("roc_auc" in one for one in summaries)  # of two classes
     header += ("ROC-AUC, mean",) * areas
     place = {name: rank for rank, name in enumerate(in_order(one["topography"] for one in summaries))}
@@ -228,6 +230,7 @@ def confirmed_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         (
             one["topography"], _weight(one), plain(one["seeds"]), _mean_and_std(one["mean"], one.get("std")),
             points(one.get("difference")), interval(one.get("low"), one.get("high")),
+            *([plain(one.get("p_holm"), ".2g"), plain(one.get("effect"), ".2f")] if tested else []),
             *([f"{one['roc_auc']:.4f}" if "roc_auc" in one else MISSING] if areas else []),
         )
         for one in sorted(summaries, key=lambda one: place[one["topography"]])
@@ -241,6 +244,46 @@ def confirmed_models(rows: Iterable[Row]) -> Table:
     names = ("topography", "seed", "trial", "config_hash", "best_epoch", "epochs")
     found = tuple(tuple(plain(row.get(name)) for name in names) for own in grouped for row in sorted(own, key=_seed))
     return Table(("Topography", "Seed", "Trial", "Configuration hash", "Best epoch", "Epochs"), found, words=4)
+
+
+def pruning_summary(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """What the pruning curves come to, as summary.json has it: the control first in each way of pruning."""
+    header = (
+        "Criterion", "Layers", "Topography", "λ", "Seeds", "Area under the curve (%), mean ± std",
+        "Difference from the control (percentage points)", "95% interval", "p, corrected",
+        *(f"−{fall} point{'s' * (fall > 1)} at" for fall in (1, 5, 10)),
+    )  # fmt: skip
+    rank = {name: place for place, name in enumerate(in_order(one["topography"] for one in summaries))}
+    ways = list(dict.fromkeys(map(_way, summaries)))
+    rows = tuple(
+        (
+            *_way(one), one["topography"], _weight(one), plain(one["seeds"]),
+            _mean_and_std(one["area"], one["area_std"]), points(one["difference"]),
+            interval(one["low"], one["high"]), plain(one["p_holm"], ".2g"),
+            *(_proportion(one[f"fall_{fall}"]) for fall in (1, 5, 10)),
+        )
+        for one in sorted(summaries, key=lambda one: (ways.index(_way(one)), rank[one["topography"]]))
+    )  # fmt: skip
+    return Table(header, rows, words=3)
+
+
+def _way(one: Mapping[str, Any]) -> tuple[str, str]:
+    epochs = one["finetune_epochs"]
+    tuned = f", trained on for {epochs} epoch{'s' * (epochs > 1)}" if epochs else ""
+    return f"{one['criterion']}{tuned}", one["scope"]
+
+
+def _proportion(value: float | None) -> str:
+    return MISSING if value is None else f"{100 * value:.1f}%"
+
+
+def pruning_ways(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each way of pruning, by its name."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        criterion, scope = _way(row)
+        found.setdefault(f"{criterion}, {scope} layers", []).append(row)
+    return found
 
 
 def pruning_table(curves: Mapping[str, Curve]) -> Table:

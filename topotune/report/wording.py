@@ -7,6 +7,7 @@ from typing import Any
 from topotune.config import NONE
 
 MISSING = "–"
+ALPHA = 0.05  # the share of false findings, over all comparisons of a study
 
 
 def plain(value: Any, spec: str = "") -> str:
@@ -92,9 +93,24 @@ def finding(one: Mapping[str, Any]) -> str:
         return f"{name}: not compared with the control ({trained})."
     if low is None or high is None:
         return f"{name}: {points(difference)} percentage points from the control in {trained}: no interval."
-    stated = f"95% interval {interval(low, high)}, {trained}"
-    if low <= 0 <= high:
-        return f"{name}: no difference from the control found ({points(difference)} percentage points, {stated})."
+    corrected = one.get("p_holm")
+    tested = "" if corrected is None else f", p = {plain(corrected, '.2g')} corrected for the comparisons"
+    stated = f"95% interval {interval(low, high)}, {trained}{tested}"
+    if low <= 0 <= high or (corrected is not None and corrected > ALPHA):
+        nothing = f"{name}: no difference from the control found ({points(difference)} percentage points, {stated})."
+        return nothing + _power(one)
     side = "above" if difference > 0 else "below"
     size = points(abs(difference)).removeprefix("+")
     return f"{name}: {size} percentage points {side} the control in test accuracy ({stated})."
+
+
+def _power(one: Mapping[str, Any]) -> str:
+    """What a study of so many seeds could have found, and how many it would take: two sentences, or none."""
+    least, needed = one.get("detectable"), one.get("seeds_for_a_point")
+    if least is None:
+        return ""
+    many = "more than 100,000" if needed is None else str(needed)
+    return (
+        f" So many seeds find {points(least).removeprefix('+')} points, if they are there, 4 times in 5; for one point "
+        f"it takes {many}."
+    )

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from topotune.search.objectives import OBJECTIVES
 
 SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "nsga3", "random", "quasirandom", "grid")
 PRUNERS = ("successive_halving", "hyperband", "median", "percentile", "patient", "threshold", "none")
-CRITERIA = ("l2",)
+CRITERIA = ("l2", "l1", "random", "neighbour")
+SCOPES = ("topographic", "all")
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,18 @@ def _one_of(names: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: value in names
 
 
+def _some_of(names: Iterable[str]) -> Callable[[Any], bool]:
+    """One of the names, or a list of distinct ones."""
+
+    def accepts(value: Any) -> bool:
+        several = [value] if isinstance(value, str) else value
+        return _texts(several) and 0 < len(several) == len(set(several)) and set(several) <= set(names)
+
+    return accepts
+
+
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) and one for one in value)
-
-
-def _metrics(value: Any) -> bool:
-    names = [value] if isinstance(value, str) else value
-    return _texts(names) and 0 < len(names) == len(set(names)) and set(names) <= OBJECTIVES.keys()
 
 
 # letters, digits, dots, dashes: the name is a folder, an MLflow experiment and part of a command
@@ -66,7 +72,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "warm_start": Option([], "a list of earlier studies: names within the studies' folder, or paths", _texts),
     },
     "objective": {
-        "metric": Option("validation_accuracy", f"one of {', '.join(OBJECTIVES)}, or a list of some", _metrics),
+        "metric": Option("validation_accuracy", f"one of {', '.join(OBJECTIVES)}, or a list", _some_of(OBJECTIVES)),
         "constraints": Option([], "a list of texts like 'validation_accuracy >= control - 1.0'", _texts),
     },
     "budget": {
@@ -86,8 +92,11 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "seeds": Option(5, "an integer >= 1", _whole(1)),
     },
     "prune": {
-        "criterion": Option("l2", f"one of {', '.join(CRITERIA)}", _one_of(CRITERIA)),
+        "criterion": Option("l2", f"one of {', '.join(CRITERIA)}, or a list of them", _some_of(CRITERIA)),
+        "scope": Option("topographic", f"one of {', '.join(SCOPES)}: which layers", _one_of(SCOPES)),
         "proportions": Option([step / 20 for step in range(21)], "distinct numbers from 0 to 1", _proportions),
+        "finetune_epochs": Option(0, "an integer >= 0: epochs of training on after pruning", _whole(0)),
+        "finetune_proportions": Option([0.25, 0.5, 0.75], "distinct numbers from 0 to 1", _proportions),
     },
     "robustness": {
         "perturbations": Option([], "a list of distinct names of perturbations; an empty one for none",

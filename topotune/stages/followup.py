@@ -11,6 +11,7 @@ from topotune.files import Row, read_csv, replace_folder, write_csv
 from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, checkpoint_files
 from topotune.followup import confirm, pruning
 from topotune.progress import Progress
+from topotune.search.space import StudyFile
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import summarise
 from topotune.training import ARRANGEMENT, METRICS
@@ -58,40 +59,48 @@ def confirm_best(session: Session) -> None:
 
 
 def prune(session: Session) -> None:
-    """Prune every confirmed checkpoint by every proportion asked for, and test it."""
+    """Prune every confirmed checkpoint in every way asked for, and test it."""
     folder = session.folder
     models = read_csv(folder.confirm_table)
     if not models:
         raise InputError(f"study {folder.name!r} has no confirmed models to prune; run: topotune confirm {folder.name}")
-    proportions = [float(one) for one in session.file.option("prune", "proportions")]
-    hashes = {model["config_hash"] for model in models}
-    rows = wanted_rows(
-        folder.pruning_table,
-        PRUNING_COLUMNS,
-        lambda row: row["config_hash"] in hashes and float(row["proportion"]) in proportions,
-    )
-    done: dict[str, set[float]] = {}
-    for row in rows:
-        done.setdefault(row["config_hash"], set()).add(float(row["proportion"]))
+    cuts = _cuts(session.file)
+    order = {model["config_hash"]: place for place, model in enumerate(models)}
+    there = folder.pruned()
+    rows = [row for row in there if row["config_hash"] in order and pruning.Cut.of(row) in cuts]
+    if rows != read_csv(folder.pruning_table):  # so that it says what study.toml says, in all of its columns
+        write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
+    done = {(row["config_hash"], pruning.Cut.of(row)) for row in rows}
     jobs = []
     for model in models:
-        left = tuple(one for one in proportions if one not in done.get(model["config_hash"], set()))
+        left = tuple(cut for cut in cuts if (model["config_hash"], cut) not in done)
         if left:
             jobs.append(pruning.PruneJob(folder.path / model["checkpoint"], session.site.data, left))
     if not jobs:
-        say(f"prune: nothing to do, {len(models)} models are pruned at {len(proportions)} proportions")
+        say(f"prune: nothing to do, {len(models)} models are pruned in {len(cuts)} ways")
+        summarise(session)
         return
-    order = {model["config_hash"]: place for place, model in enumerate(models)}
 
     def keep(job: pruning.PruneJob, curve: list[Row]) -> str:
         rows.extend(curve)
-        rows.sort(key=lambda one: (order[one["config_hash"]], one["proportion"]))
+        rows.sort(key=lambda one: (order[one["config_hash"]], cuts[pruning.Cut.of(one)]))
         _log_pruned(session, load_config(job.checkpoint), curve)
         write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
-        return f"{curve[0]['topography']} seed={curve[0]['seed']}: {len(curve)} proportions"
+        return f"{curve[0]['topography']} seed={curve[0]['seed']}: {len(curve)} ways of pruning"
 
     spread(session, "prune", "models", pruning.prune_one, jobs, len(models) - len(jobs), keep)
     summarise(session)
+
+
+def _cuts(file: StudyFile) -> dict[pruning.Cut, int]:
+    """Every way of pruning that a study asks for, and its place in the table."""
+    criterion, scope, epochs = (file.option("prune", name) for name in ("criterion", "scope", "finetune_epochs"))
+    plain, tuned = (sorted(map(float, file.option("prune", f"{which}proportions"))) for which in ("", "finetune_"))
+    cuts = []
+    for one in criterion if isinstance(criterion, list) else [criterion]:
+        cuts += [pruning.Cut(proportion, one, scope) for proportion in plain]
+        cuts += [pruning.Cut(proportion, one, scope, epochs) for proportion in tuned if epochs]
+    return {cut: place for place, cut in enumerate(cuts)}
 
 
 def wanted_rows(table: Path, columns: Sequence[str], wanted: Callable[[Row], bool]) -> list[Row]:
@@ -175,6 +184,8 @@ def _log_pruned(session: Session, config: TrialConfig, curve: Sequence[Row]) -> 
     key = f"prune/{config.hash}"
     session.begin(key, config, f"confirm/{config.hash}", "prune")
     for row in curve:
-        # MLflow's steps are whole numbers: per mille of the channels
-        session.tracker.metrics(key, round(row["proportion"] * 1000), {"pruned_accuracy": row["accuracy"]})
+        # the paper's criterion needs no other name; MLflow's steps are whole numbers: per mille of the channels
+        words = [row["criterion"]] * (row["criterion"] != "l2") + ["finetuned"] * (row["finetune_epochs"] > 0)
+        name = "_".join(["pruned_accuracy", *words])
+        session.tracker.metrics(key, round(row["proportion"] * 1000), {name: row["accuracy"]})
     session.tracker.end(key, tags={"state": "complete"})

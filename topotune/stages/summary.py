@@ -9,6 +9,7 @@ from topotune import provenance
 from topotune.config import NONE
 from topotune.files import Row, read_csv, read_table, write_json
 from topotune.folder import StudyFolder, checkpoint_files, ranked
+from topotune.followup.curves import summarise_curves
 from topotune.followup.statistics import compare
 from topotune.stages.session import Session
 from topotune.training.checkpoint import load_config
@@ -66,6 +67,7 @@ def summarise(session: Session, data_checksum: str | None = None) -> None:
         "best_trial": best and {key: best[key] for key in ("id", "topography", "weight", "validation_accuracy")},
         "best_checkpoint": _best_checkpoint(session.folder),
         "confirm": compare(confirmed, NONE),
+        "pruning": summarise_curves(session.folder.pruned(), NONE),
         "provenance": {
             "git_commit": session.commit,
             "data_checksum": data_checksum or known.get("data_checksum"),

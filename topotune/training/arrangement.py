@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from topotune.config import NONE, TrialConfig
 from topotune.data.batches import derive_seed, evaluation_batches
 from topotune.data.splits import Split
-from topotune.files import write_json
+from topotune.files import read_table, write_json
 from topotune.models.topographic import build_model, topographic_layers
 from topotune.topography import arrangement_of
 from topotune.training import ARRANGEMENT
@@ -90,10 +90,19 @@ class Arranger:
         self._take_up(rounds)
 
     def _take_up(self, rounds: list[dict[str, Any]]) -> None:
-        last = {one["layer"]: one["permutation"] for one in rounds}
-        for layer, permutation in last.items():
-            self._topography.arrange(layer, torch.tensor(permutation))
+        for layer, permutation in _last(rounds).items():
+            self._topography.arrange(layer, permutation)
 
     def save(self, folder: Path) -> None:
         """Write ``arrangement.json``."""
         write_json(folder / ARRANGEMENT, {"topography": self._config.topography, "rounds": self.rounds})
+
+
+def last_permutations(folder: Path) -> dict[str, Tensor]:
+    """The position (C,) of each channel, layer by layer, as ``arrangement.json`` has them last; none without one."""
+    path = folder / ARRANGEMENT
+    return _last(read_table(path)["rounds"]) if path.exists() else {}
+
+
+def _last(rounds: list[dict[str, Any]]) -> dict[str, Tensor]:
+    return {one["layer"]: torch.tensor(one["permutation"]) for one in rounds}

@@ -14,6 +14,8 @@ import io
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -26,15 +28,30 @@ from torch import nn
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import read_table, write_atomically, write_json
+from topotune.models.compact import compact
 from topotune.models.topographic import build_model
 from topotune.training import CONFIG, PREVIOUS, STATE, WEIGHTS
 
 HEADER = "topotune"  # one entry: safetensors writes several in any order, and equal runs should leave equal files
 
 
-def save_weights(folder: Path, model: nn.Module, config: TrialConfig, in_channels: int, classes: int) -> None:
+@dataclass(frozen=True)
+class Compacted:
+    """What a compact network was made by: layer -> output channels that are gone, and an image's (C, H, W)."""
+
+    gone: Mapping[str, Sequence[int]]
+    shape: Sequence[int]
+
+
+def save_weights(
+    folder: Path, model: nn.Module, config: TrialConfig, in_channels: int, classes: int,
+    compacted: Compacted | None = None,
+) -> None:  # fmt: skip
     """Write ``model.safetensors``: every parameter and buffer, and a header from which the model can be rebuilt."""
-    header = {"model": config.model, "in_channels": in_channels, "classes": classes, "config_hash": config.hash}
+    header: dict[str, Any] = {"model": config.model, "in_channels": in_channels, "classes": classes}
+    header["config_hash"] = config.hash
+    if compacted:
+        header["compact"] = asdict(compacted)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = save(tensors, {HEADER: json.dumps(header)})
     write_atomically(folder / WEIGHTS, lambda path: _write(path, content))
@@ -65,14 +82,7 @@ def load_model(folder: Path) -> nn.Module:
         InputError: a file is missing or truncated, or the weights are another model's.
     """
     config, path = load_config(folder), folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"{path} is missing: the folder holds no trained model")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise InputError(f"{path} is truncated or no safetensors file ({error})") from None
+    header, tensors = _read_weights(path)
     if header.get("model") != config.model or header.get("config_hash") != config.hash:
         raise InputError(
             f"{path} holds model {header.get('model')!r} of trial {header.get('config_hash')}, but {folder / CONFIG} "
@@ -81,11 +91,34 @@ def load_model(folder: Path) -> nn.Module:
     state = torch.random.get_rng_state()  # building draws weights that are thrown away
     model = build_model(config.model, int(header["in_channels"]), int(header["classes"]))
     torch.random.set_rng_state(state)
+    if "compact" in header:
+        own = Compacted(**header["compact"])
+        model = compact(model, own.gone, torch.zeros(1, *own.shape))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"{path} does not fit model {config.model!r}: {str(error).splitlines()[-1].strip()}") from None
     return model.eval()
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """What the weights say of themselves: model, in_channels, classes, config_hash; of a compact network, compact.
+
+    Raises:
+        InputError: they are missing or truncated.
+    """
+    return _read_weights(folder / WEIGHTS)[0]
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise InputError(f"{path} is missing: the folder holds no trained model")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise InputError(f"{path} is truncated or no safetensors file ({error})") from None
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:

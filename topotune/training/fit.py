@@ -104,7 +104,7 @@ class _Run:
         if config.sync_batchnorm and config.workers > 1:
             self.model = synchronise(self.model, self.device)
         self.pull, self.arranger = self._assemble(probe)
-        self.optimizer = _optimizer(config, self.model)
+        self.optimizer = make_optimizer(config, self.model)
         self._resume()
         self.parallel = distributed.parallel(self.model, self.device)
 
@@ -277,7 +277,8 @@ class _Run:
 PARTS = ("train", "validation")  # never the test part: that one belongs to the follow-up
 
 
-def _optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(config: TrialConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of a trial's settings, for its model."""
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay, fused=True)

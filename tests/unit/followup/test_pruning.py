@@ -1,6 +1,7 @@
 """Pruning: which channels go, that they all come back, and what is left at 0 and 1."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,37 @@ from topotune.config import TrialConfig
 from topotune.data.splits import load_split
 from topotune.errors import InputError
 from topotune.followup.confirm import evaluate_checkpoint
-from topotune.followup.pruning import PruneJob, prune_one, pruned, weakest_channels
+from topotune.followup.criteria import CRITERIA
+from topotune.followup.pruning import (
+    SCOPES,
+    Cut,
+    PruneJob,
+    Subject,
+    first_of,
+    order_channels,
+    prune_channels,
+    prune_one,
+    pruned_accuracy,
+    zeroed,
+)
+from topotune.search import study_file
+from topotune.topography.positions import positions
 from topotune.training.fit import fit
 
 Quick = Callable[..., TrialConfig]
+
+
+@contextmanager
+def pruned(layers: Sequence[nn.Module], proportion: float, criterion: str = "l2") -> Iterator[None]:
+    named = {str(place): layer for place, layer in enumerate(layers)}
+    order = order_channels(named, criterion, 0, lambda _name, channels: positions("grid2d", channels))
+    with zeroed(named, first_of(order, proportion)):
+        yield
+
+
+def weakest_channels(layer: nn.Module, proportion: float) -> Tensor:
+    order = order_channels({"a": layer}, "l2", 0, lambda _name, channels: positions("grid2d", channels))
+    return order["a"][: round(proportion * len(order["a"]))]
 
 
 def _layer(norms: list[float], *, bias: bool = True) -> nn.Conv2d:
@@ -111,7 +139,7 @@ def test_proportions_out_of_range(proportion: float) -> None:
 def test_a_curve_begins_at_the_test_accuracy_and_ends_at_chance(quick: Quick, tmp_path: Path) -> None:
     config = quick(epochs=3)
     fit(config, tmp_path)
-    rows = prune_one(PruneJob(tmp_path, None, (0.0, 0.5, 1.0)))
+    rows = prune_one(PruneJob(tmp_path, None, (Cut(0.0), Cut(0.5), Cut(1.0))))
     assert [row["proportion"] for row in rows] == [0.0, 0.5, 1.0]
     split = load_split("digits", "test")
     assert rows[0]["accuracy"] == evaluate_checkpoint(tmp_path, split).accuracy > 0.85
@@ -129,3 +157,60 @@ def test_a_pruned_channel_is_gone_from_the_output() -> None:
         output = layer(images)
     assert (output[:, 1] == 0).all()
     assert output[:, 0].abs().sum() > 0
+
+
+def test_the_study_file_knows_the_same_words() -> None:
+    assert tuple(CRITERIA) == study_file.CRITERIA
+    assert SCOPES == study_file.SCOPES
+
+
+def test_every_way_of_pruning_begins_at_the_same_accuracy(quick: Quick, tmp_path: Path) -> None:
+    fit(quick(epochs=3), tmp_path)
+    cuts = [Cut(proportion, name, scope) for name in CRITERIA for scope in SCOPES for proportion in (0.0, 0.5, 1.0)]
+    rows = prune_one(PruneJob(tmp_path, None, tuple(cuts)))
+    assert [Cut.of(row) for row in rows] == cuts
+    assert len({row["accuracy"] for row in rows if row["proportion"] == 0}) == 1
+    assert len({row["accuracy"] for row in rows if row["proportion"] == 1}) == 1
+    assert len({row["accuracy"] for row in rows if row["proportion"] == 0.5}) > 2
+    # one criterion at a time gives what all together do: nothing of the one is left when the next begins
+    for row in rows:
+        assert prune_one(PruneJob(tmp_path, None, (Cut.of(row),))) == [row]
+
+
+def test_training_on_helps_and_leaves_the_gone_at_zero(
+    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(quick(epochs=3), tmp_path)
+    dead: list[list[int]] = []
+    monkeypatch.setattr(Subject, "accuracy", _noting(Subject.accuracy, dead))
+    plain, tuned, again = prune_one(PruneJob(tmp_path, None, (Cut(0.5), Cut(0.5, finetune_epochs=3), Cut(0.0))))
+    assert tuned["accuracy"] > plain["accuracy"] + 0.05
+    assert dead[0] == dead[1]
+    assert len(dead[0]) == 16
+    assert again["accuracy"] == prune_one(PruneJob(tmp_path, None, (Cut(0.0),)))[0]["accuracy"]
+
+
+def _noting(function: Callable[..., float], dead: list[list[int]]) -> Callable[..., float]:
+    def accuracy(subject: Subject, *arguments: object) -> float:
+        dead.append(_dead(subject.model.get_submodule("conv1")))  # type: ignore[arg-type]
+        return function(subject, *arguments)
+
+    return accuracy
+
+
+def test_one_number_for_a_curve(quick: Quick, tmp_path: Path) -> None:
+    fit(quick(), tmp_path)
+    rows = prune_one(PruneJob(tmp_path, None, (Cut(0.0), Cut(0.5))))
+    mean = pruned_accuracy(tmp_path, part="test", proportions=(0.0, 0.5))
+    assert mean == pytest.approx((rows[0]["accuracy"] + rows[1]["accuracy"]) / 2, abs=1e-12)
+    assert pruned_accuracy(tmp_path) != pruned_accuracy(tmp_path, part="test")
+    with pytest.raises(InputError, match="no proportion to prune by"):
+        pruned_accuracy(tmp_path, proportions=())
+
+
+def test_pruning_any_network() -> None:
+    network = nn.Sequential(_layer([2.0, 1.0, 3.0, 4.0]), nn.Flatten())
+    assert prune_channels(network, 0.5) == {"0": [0, 1]}
+    assert _dead(network[0]) == [0, 1]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown criterion 'l3'"):
+        prune_channels(network, 0.5, criterion="l3")

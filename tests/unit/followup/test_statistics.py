@@ -1,14 +1,29 @@
 """Means and intervals by hand, and against scipy's own tests."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from topotune.followup.statistics import compare, mean_and_std, paired_difference
+from topotune.followup.statistics import (
+    compare,
+    detectable,
+    hedges_g,
+    holm,
+    mean_and_std,
+    seeds_needed,
+)
+from topotune.followup.statistics import paired_difference as all_of_difference
+
+
+def paired_difference(values: Sequence[float], control: Sequence[float]) -> tuple[Any, Any, Any]:
+    found = all_of_difference(values, control)
+    return found["difference"], found["low"], found["high"]
 
 
 def test_mean_and_std_by_hand() -> None:
@@ -43,6 +58,7 @@ def test_differences_without_spread_or_number() -> None:
 accuracies = st.floats(0, 1).map(lambda value: round(value, 4))
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(accuracies, accuracies), min_size=2, max_size=8))
 def test_the_interval_is_that_of_the_paired_t_test(pairs: list[tuple[float, float]]) -> None:
     """95%: it holds zero just when the two-sided p is more than 0.05."""
@@ -96,3 +112,48 @@ def test_the_area_under_the_roc_curve_is_told_where_there_is_one() -> None:
     control, other = compare(rows, "none")
     assert control["roc_auc"] == pytest.approx(0.6)
     assert "roc_auc" not in other
+
+
+def test_all_that_is_said_of_a_difference() -> None:
+    values, control = [0.92, 0.93, 0.91, 0.94], [0.90, 0.92, 0.90, 0.91]
+    found = all_of_difference(values, control)
+    assert found["p"] == pytest.approx(stats.ttest_rel(values, control).pvalue)
+    # differences 2, 1, 1, 3 points: mean 1.75, deviation 0.957; the correction for 3 degrees is 0.7236
+    assert found["effect"] == pytest.approx(0.7236 * 1.75 / 0.95743, rel=1e-3)
+    assert (found["bootstrap_low"], found["bootstrap_high"]) == (None, None)  # too few
+
+
+def test_the_bootstrap_interval_is_scipys() -> None:
+    draw = np.random.default_rng(3)
+    values, control = draw.normal(0.9, 0.01, 12), draw.normal(0.89, 0.01, 12)
+    found = all_of_difference(values.tolist(), control.tolist())
+    theirs = stats.bootstrap((values - control,), np.mean, n_resamples=9999, random_state=0).confidence_interval
+    assert (found["bootstrap_low"], found["bootstrap_high"]) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_holm_by_hand() -> None:
+    """Sorted 0.01, 0.03, 0.04: times 3, 2, 1, and never less than the one before."""
+    assert holm([0.04, None, 0.01, 0.03]) == pytest.approx([0.06, None, 0.03, 0.06])
+    assert holm([None]) == [None]
+    assert holm([]) == []
+
+
+def test_power_against_published_and_exact_values() -> None:
+    """Cohen's d of 0.5 needs 34 pairs for a power of 80% (as G*Power says), of 0.2 needs 199; d of 1 needs 10."""
+    assert [seeds_needed(1.0, size) for size in (0.5, 0.2, 1.0)] == [34, 199, 10]
+    assert seeds_needed(1e-9, 1.0) == 2
+    assert seeds_needed(1.0, 1e-6) is None
+    size = detectable(0.01, 5)
+    free, apart, edge = 4, size / 0.01 * math.sqrt(5), stats.t.ppf(0.975, 4)
+    power = stats.nct.sf(edge, free, apart) + stats.nct.cdf(-edge, free, apart)
+    assert power == pytest.approx(0.8, abs=1e-4)
+    assert hedges_g(1.0, 2) is None
+
+
+def test_comparisons_are_corrected_for_their_number() -> None:
+    draw = np.random.default_rng(0)
+    rows = [_row(name, seed, draw.normal(0.9, 0.01)) for name in ("none", "a", "b", "c") for seed in range(5)]
+    table = compare(rows, "none")
+    assert [row["p_holm"] for row in table] == holm([row["p"] for row in table])
+    assert table[0]["p_holm"] is None
+    assert all(row["p_holm"] >= row["p"] for row in table[1:])

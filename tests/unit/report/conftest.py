@@ -98,7 +98,8 @@ def pruning_rows(seeds: int = 3) -> list[Row]:
     """Curves that fall with the proportion; seeds lie 0.01 apart, so three of them have the deviation 0.01."""
     return [
         {
-            "topography": name, "weight": 0.0 if name == "none" else 0.3, "seed": seed, "proportion": step / 10,
+            "topography": name, "weight": 0.0 if name == "none" else 0.3, "seed": seed, "criterion": "l2",
+            "scope": "topographic", "finetune_epochs": 0, "config_hash": f"cafe{seed}{name}", "proportion": step / 10,
             "accuracy": 0.95 + 0.01 * seed - (0.9 - 0.1 * place) * (step / 10) ** 3,
         }
         for place, name in enumerate(TOPOGRAPHIES)
