@@ -189,6 +189,7 @@ def _add_reading(parsers: Any) -> None:
     plan.add_argument("target", metavar="SPACE", type=Path, help="a study file (TOML)")
     plan.add_argument("--data", type=Path, help="folder of your own data (default: TOPOTUNE_DATA)")
     _set_option(plan, "as of run")
+    plan.add_argument("--calibrate", action="store_true", help="time a few steps of each model here, and tell hours")
     _json_option(plan)
     studies = _command(parsers, "studies", commands.studies, "list the studies", "topotune studies --studies ./studies")
     _studies_option(studies)

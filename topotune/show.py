@@ -1,72 +1,12 @@
-"""What a person reads at the terminal: the plan of a study, the list of studies, the data that there are."""
+"""What a person reads at the terminal: the list of studies, the data that there are, what a compact network saves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from topotune.data import dataset_entry, steps_per_epoch
 from topotune.files import read_csv
 from topotune.folder import StudyFolder, list_studies, ranked
 from topotune.report import tables, wording
-from topotune.search.space import Cases, Choices, Dimension, Plain, StudyFile
-
-GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
-
-
-def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
-    """What a study would do, in numbers; nothing is trained.
-
-    The full grid takes every choice, and 12 values of every range, of the settings that a topography has.
-    ``data`` is the folder of a user's own data, which are counted; other data sets need not be there.
-    """
-    grid = int(file.size(GRID_POINTS))
-    trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
-    smallest = int(file.ends("batch_size")[0])  # the most steps
-    samples = [dataset_entry(name, data).train for name in file.choices("dataset")]
-    steps = max(steps_per_epoch(count, smallest, workers) for count in samples)
-    # a topography that no trial was about cannot be confirmed
-    confirmed = min(len(file.topographies), trials) * file.option("confirm", "seeds")
-    return {
-        "study": file.name,
-        "study_hash": file.hash,
-        "searched": {name: _words(dimension) for name, dimension in file.dimensions.items()},
-        "fixed": file.constants,
-        "trials": trials,
-        "workers": workers,
-        "epochs_per_trial": file.epochs,
-        "steps_per_epoch": steps,
-        "search_epochs_at_most": trials * file.epochs,
-        "search_steps_at_most": trials * file.epochs * steps,
-        "confirmed_models": confirmed,
-        "confirm_epochs": confirmed * file.epochs,
-        "pruned_evaluations": confirmed * _ways_to_prune(file),
-        "full_grid_trials": grid,
-        "full_grid_epochs": grid * file.epochs,
-    }
-
-
-def plan_text(plan: dict[str, Any]) -> str:
-    """The plan for a reader."""
-    searched = [f"  {name:15} {words}" for name, words in plan["searched"].items()]
-    fixed = [f"  {name:15} {value}" for name, value in plan["fixed"].items()]
-    share = plan["search_epochs_at_most"] / max(plan["full_grid_epochs"], 1)
-    return "\n".join(
-        [
-            f"study {plan['study']} ({plan['study_hash']})",
-            "searched:",
-            *(searched or ["  nothing"]),
-            "fixed:",
-            *fixed,
-            f"search:    {plan['trials']} trials of {plan['workers']} worker(s), at most {plan['epochs_per_trial']} "
-            f"epochs of {plan['steps_per_epoch']} steps each",
-            f"           at most {plan['search_epochs_at_most']:,} epochs, {plan['search_steps_at_most']:,} steps; "
-            "stopped trials take fewer",
-            f"confirm:   {plan['confirmed_models']} models, {plan['confirm_epochs']:,} epochs",
-            f"prune:     {plan['pruned_evaluations']:,} evaluations",
-            f"full grid: {plan['full_grid_trials']:,} trials, {plan['full_grid_epochs']:,} epochs on one seed "
-            f"({GRID_POINTS} values a range); the search takes at most {share:.1%} of it",
-        ]
-    )
 
 
 def compact_text(record: dict[str, Any]) -> str:
@@ -157,28 +97,3 @@ def _data_lines(one: dict[str, Any]) -> list[str]:
         *(f"  note:      {note}" for note in notes),
         *(f"  prepared:  {path}" for path in one["prepared"].values()),
     ]
-
-
-def _ways_to_prune(file: StudyFile) -> int:
-    criterion, tuned = file.option("prune", "criterion"), file.option("prune", "finetune_epochs") > 0
-    criteria = len(criterion) if isinstance(criterion, list) else 1
-    proportions = ("proportions", *["finetune_proportions"] * tuned)
-    return criteria * sum(len(file.option("prune", name)) for name in proportions)
-
-
-def _words(dimension: Dimension) -> str:
-    if isinstance(dimension, Cases):
-        return "; ".join(_plain_words(case.dimension) + _condition_words(case.when) for case in dimension.cases)
-    return _plain_words(dimension)
-
-
-def _condition_words(when: Mapping[str, Sequence[Any]]) -> str:
-    conditions = (f"{name} is {' or '.join(map(str, values))}" for name, values in when.items())
-    return f", where {' and '.join(conditions)}" if when else ", else"
-
-
-def _plain_words(dimension: Plain) -> str:
-    if isinstance(dimension, Choices):
-        return "one of " + ", ".join(map(str, dimension.values))
-    scale = "logarithmic" if dimension.log else f"in steps of {dimension.step:g}" if dimension.step else "linear"
-    return f"{dimension.low:g} to {dimension.high:g}, {scale}{', whole numbers' if dimension.whole else ''}"

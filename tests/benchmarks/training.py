@@ -39,7 +39,7 @@ from topotune.files import write_json
 from topotune.models.topographic import build_model
 from topotune.training.arrangement import topography_of
 from topotune.training.device import advice
-from topotune.training.fit import _Run
+from topotune.training.fit import Run
 from topotune.training.loop import train_epoch
 
 WARM = 2  # steps that are not timed
@@ -49,7 +49,7 @@ FAST = "float32" if advice("bfloat16", DEVICE) else "bfloat16"  # here
 def ours(config: TrialConfig, data: Path, steps: int, bare: bool) -> float:
     """Seconds a step as ``fit`` takes it; on one and the same batch if ``bare``."""
     with tempfile.TemporaryDirectory() as folder:
-        run = _Run(config, Path(folder), data)
+        run = Run(config, Path(folder), data)
         batches = training_batches(run.train, config.batch_size, 0, augment=True)
         if bare:
             one = next(batches)

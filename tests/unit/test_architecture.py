@@ -20,7 +20,7 @@ LAYERS = (
     {"cli"},
     {"commands"},
     {"standing"},
-    {"show", "stages", "sync"},
+    {"show", "stages", "sync", "plan"},
     {"search", "followup", "report"},
     {"load", "folder"},
     {"tracking", "progress", "provenance", "training"},

@@ -15,7 +15,7 @@ from topotune.config import NONE
 from topotune.errors import InputError
 from topotune.files import Row, read_csv, read_json, write_text
 from topotune.folder import StudyFolder
-from topotune.report import figures, tables, wording
+from topotune.report import figures, robustness, tables, wording
 
 DESCRIPTIONS = {
     "accuracy_against_weight": (
@@ -114,7 +114,7 @@ def _draw(study: _Study) -> dict[str, Picture | None]:
     """Every figure that there are rows for, written as PNG and made ready for the page."""
     trials = tables.accuracy_by_topography(study.trials)
     confirmed = tables.confirmed_by_topography(study.confirmed)
-    tried = tables.robustness_curves(study.tried)
+    tried = robustness.curves(study.tried)
     drawn: dict[str, Any] = {
         "accuracy_against_weight": figures.accuracy_against_weight(trials) if trials else None,
         "confirmed_accuracy": figures.confirmed_accuracy(confirmed) if confirmed else None,
@@ -174,7 +174,7 @@ def _render(study: _Study, pictures: dict[str, Picture | None], searched: Sequen
         confirmed=tables.confirmed_table(summary.get("confirm") or []),
         pruned=[(way, pictures[name], tables.pruning_table(own)) for name, (way, own) in _curves(study).items()],
         areas=tables.pruning_summary(summary.get("pruning") or []),
-        robustness=tables.robustness_table(study.tried),
+        robustness=robustness.table(study.tried),
         provenance=_provenance(summary),
         models=tables.confirmed_models(study.confirmed),
         pictures=pictures,

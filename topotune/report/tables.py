@@ -3,10 +3,9 @@
 Accuracies are fractions in the files and in the curves, percent in the tables. Rows of unknown accuracy are left out.
 """
 
-import itertools
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topotune.config import NONE
@@ -80,86 +79,21 @@ def accuracy_by_topography(trials: Iterable[Row]) -> dict[str, list[Point]]:
 
 def confirmed_by_topography(rows: Iterable[Row]) -> dict[str, Confirmed]:
     """The confirmed models' test accuracies."""
-    grouped = _by_topography(rows, "test_accuracy")
+    grouped = by_topography(rows, "test_accuracy")
     return {
-        name: Confirmed(float(own[0]["weight"] or 0), tuple(row["test_accuracy"] for row in sorted(own, key=_seed)))
+        name: Confirmed(float(own[0]["weight"] or 0), tuple(row["test_accuracy"] for row in sorted(own, key=seed)))
         for name, own in grouped.items()
     }
 
 
 def pruning_curves(rows: Iterable[Row]) -> dict[str, Curve]:
     """Mean and deviation over the seeds, for each topography and proportion."""
-    grouped = _by_topography(rows, "accuracy")
-    return {
-        name: Curve(float(own[0]["weight"] or 0), _curve_points(own, "proportion")) for name, own in grouped.items()
-    }
+    grouped = by_topography(rows, "accuracy")
+    return {name: Curve(float(own[0]["weight"] or 0), curve_points(own, "proportion")) for name, own in grouped.items()}
 
 
-def robustness_curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
-    """For each perturbation and topography: the draws' mean at each level, its mean and deviation over the seeds."""
-    curves = {}
-    for perturbation in dict.fromkeys(str(row["perturbation"]) for row in rows):
-        grouped = _by_topography((row for row in rows if row["perturbation"] == perturbation), "accuracy")
-        curves[perturbation] = {
-            name: Curve(float(own[0]["weight"] or 0), _curve_points(_over_draws(own), "level"))
-            for name, own in grouped.items()
-        }
-    return curves
-
-
-def _over_draws(rows: Iterable[Row]) -> list[Row]:
-    """A row a seed and level, with the draws' mean accuracy."""
-    found: dict[tuple[int, float], list[float]] = {}
-    for row in rows:
-        found.setdefault((_seed(row), float(row["level"])), []).append(row["accuracy"])
-    return [
-        {"seed": seed, "level": level, "accuracy": statistics.fmean(drawn)} for (seed, level), drawn in found.items()
-    ]
-
-
-def robustness_table(rows: Sequence[Row]) -> Table:
-    """Each perturbation in two numbers a topography: the mean over its levels, and the area under its curve, which is
-    divided by the width of the levels; and the mean's difference from the control, over the seeds that both have."""
-    header = (
-        "Perturbation", "Topography", "λ", "Seeds", "Clean (%)", "Mean over the levels (%)", "Area under the curve (%)",
-        "Mean’s difference from the control (percentage points)",
-    )  # fmt: skip
-    shown = []
-    for perturbation in dict.fromkeys(str(row["perturbation"]) for row in rows):
-        grouped = _by_topography((row for row in rows if row["perturbation"] == perturbation), "accuracy")
-        means = {name: _per_seed(own, _mean_of_levels) for name, own in grouped.items()}
-        for name, own in grouped.items():
-            clean = {_seed(row): float(row["clean_accuracy"]) for row in own}
-            columns = (clean, means[name], _per_seed(own, _area))
-            cells = (_mean_and_std(*mean_std(list(one.values()))) for one in columns)
-            shared = means[name].keys() & means.get(NONE, {}).keys() if name != NONE else ()
-            apart = statistics.fmean(means[name][seed] - means[NONE][seed] for seed in shared) if shared else None
-            shown.append((perturbation, name, _weight(own[0]), str(len(clean)), *cells, points(apart)))
-    return Table(header, tuple(shown), words=2)
-
-
-def _per_seed(rows: Iterable[Row], score: Callable[[list[tuple[float, float]]], float]) -> dict[int, float]:
-    """The score of each seed's curve, [(level, accuracy), …] in the order of the levels."""
-    curves: dict[int, list[tuple[float, float]]] = {}
-    for row in _over_draws(rows):
-        curves.setdefault(row["seed"], []).append((row["level"], row["accuracy"]))
-    return {seed: score(sorted(curve)) for seed, curve in curves.items()}
-
-
-def _mean_of_levels(curve: list[tuple[float, float]]) -> float:
-    return statistics.fmean(accuracy for _level, accuracy in curve)
-
-
-def _area(curve: list[tuple[float, float]]) -> float:
-    """By the trapezoid rule; of a single level, its accuracy."""
-    width = curve[-1][0] - curve[0][0]
-    if not width:
-        return curve[0][1]
-    steps = itertools.pairwise(curve)
-    return sum((right - left) * (one + other) / 2 for (left, one), (right, other) in steps) / width
-
-
-def _by_topography(rows: Iterable[Row], value: str) -> dict[str, list[Row]]:
+def by_topography(rows: Iterable[Row], value: str) -> dict[str, list[Row]]:
+    """The rows whose ``value`` is known, by their topography."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         if _known(row[value]):
@@ -167,7 +101,8 @@ def _by_topography(rows: Iterable[Row], value: str) -> dict[str, list[Row]]:
     return {name: found[name] for name in in_order(found)}
 
 
-def _curve_points(rows: Iterable[Row], by: str) -> tuple[CurvePoint, ...]:
+def curve_points(rows: Iterable[Row], by: str) -> tuple[CurvePoint, ...]:
+    """Accuracy over the seeds at each value of ``by``."""
     found: dict[float, list[float]] = {}
     for row in rows:
         # 0.1 + 0.2 and 0.3 are one proportion
@@ -175,7 +110,8 @@ def _curve_points(rows: Iterable[Row], by: str) -> tuple[CurvePoint, ...]:
     return tuple(CurvePoint(at, *mean_std(found[at]), len(found[at])) for at in sorted(found))
 
 
-def _seed(row: Row) -> int:
+def seed(row: Row) -> int:
+    """A row's seed."""
     return int(row["seed"] or 0)
 
 
@@ -197,7 +133,7 @@ def leaderboard(trials: Sequence[Row], top: int = 10) -> Table:
     header = ("Rank", "Trial", "Topography", "λ", *searched, "Validation accuracy (%)", "Epochs", "Seconds")
     rows = tuple(
         (
-            str(rank), str(row["id"]), plain(row["topography"]), _weight(row),
+            str(rank), str(row["id"]), plain(row["topography"]), weight(row),
             *(number(row[name]) for name in searched),
             percent(row["validation_accuracy"]), plain(row.get("epochs")), plain(row.get("seconds"), ".0f"),
         )
@@ -228,7 +164,7 @@ def confirmed_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
     place = {name: rank for rank, name in enumerate(in_order(one["topography"] for one in summaries))}
     rows = tuple(
         (
-            one["topography"], _weight(one), plain(one["seeds"]), _mean_and_std(one["mean"], one.get("std")),
+            one["topography"], weight(one), plain(one["seeds"]), mean_and_std(one["mean"], one.get("std")),
             points(one.get("difference")), interval(one.get("low"), one.get("high")),
             *([plain(one.get("p_holm"), ".2g"), plain(one.get("effect"), ".2f")] if tested else []),
             *([f"{one['roc_auc']:.4f}" if "roc_auc" in one else MISSING] if areas else []),
@@ -240,9 +176,9 @@ def confirmed_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
 
 def confirmed_models(rows: Iterable[Row]) -> Table:
     """Which models were confirmed: enough to find each of them again."""
-    grouped = _by_topography(rows, "test_accuracy").values()
+    grouped = by_topography(rows, "test_accuracy").values()
     names = ("topography", "seed", "trial", "config_hash", "best_epoch", "epochs")
-    found = tuple(tuple(plain(row.get(name)) for name in names) for own in grouped for row in sorted(own, key=_seed))
+    found = tuple(tuple(plain(row.get(name)) for name in names) for own in grouped for row in sorted(own, key=seed))
     return Table(("Topography", "Seed", "Trial", "Configuration hash", "Best epoch", "Epochs"), found, words=4)
 
 
@@ -257,8 +193,8 @@ def pruning_summary(summaries: Sequence[Mapping[str, Any]]) -> Table:
     ways = list(dict.fromkeys(map(_way, summaries)))
     rows = tuple(
         (
-            *_way(one), one["topography"], _weight(one), plain(one["seeds"]),
-            _mean_and_std(one["area"], one["area_std"]), points(one["difference"]),
+            *_way(one), one["topography"], weight(one), plain(one["seeds"]),
+            mean_and_std(one["area"], one["area_std"]), points(one["difference"]),
             interval(one["low"], one["high"]), plain(one["p_holm"], ".2g"),
             *(_proportion(one[f"fall_{fall}"]) for fall in (1, 5, 10)),
         )
@@ -292,7 +228,7 @@ def pruning_table(curves: Mapping[str, Curve]) -> Table:
     rows = []
     for name, curve in curves.items():
         at = {point.proportion: point for point in curve.points}
-        cells = (_mean_and_std(at[one].mean, at[one].std) if one in at else MISSING for one in shown)
+        cells = (mean_and_std(at[one].mean, at[one].std) if one in at else MISSING for one in shown)
         rows.append((name, number(curve.weight) if curve.weight else MISSING, _seeds(curve), *cells))
     return Table(("Topography", "λ", "Seeds", *(f"{100 * one:g}% pruned" for one in shown)), tuple(rows))
 
@@ -312,11 +248,13 @@ def _seeds(curve: Curve) -> str:
     return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
-def _weight(row: Mapping[str, Any]) -> str:
+def weight(row: Mapping[str, Any]) -> str:
+    """A row's λ, in words."""
     return number(row["weight"]) if row["weight"] else MISSING
 
 
-def _mean_and_std(mean: float, std: float | None) -> str:
+def mean_and_std(mean: float, std: float | None) -> str:
+    """In percent, in words."""
     return percent(mean) if std is None else f"{percent(mean)} ± {percent(std)}"
 
 

@@ -66,7 +66,7 @@ class StudySearcher(Searcher):
             "config": asked.config.to_dict(),
             "outs": [str(path) for path in self.study.folder.replicates(asked.number, file.replicates)],
             "data": str(self._place.data) if self._place.data else None,
-            "measures": [name for name in file.measures if OBJECTIVES[name].measured],
+            "measures": [name for name in file.measures if OBJECTIVES[name].cost],
             "gpus": self._place.gpus,
             "suggested_at": time.time(),
             "system_metrics": self.study.file.option("study", "system_metrics"),

@@ -55,7 +55,7 @@ def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Rep
     if distributed.rank() == 0:
         check_layers(config)
         checkpoint.check_free(out, config)
-    run = _Run(config, out, data)
+    run = Run(config, out, data)
     if distributed.rank() == 0:  # only now, when there is nothing left that could be wrong with the settings
         checkpoint.claim(out, config)
     if distributed.rank() == 0 and not run.finished and (said := advice(config.precision, run.device)):
@@ -68,11 +68,11 @@ def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Rep
             run.tell(report, done)
         else:  # it ran out of memory
             del run
-            run = _Run(config, out, data)
+            run = Run(config, out, data)
     return run.finish()
 
 
-class _Run:
+class Run:
     """One trial in one process: what lives from the first epoch to the last."""
 
     def __init__(self, config: TrialConfig, out: Path, data: Path | None) -> None:

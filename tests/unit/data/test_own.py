@@ -18,8 +18,9 @@ from topotune.data.batches import evaluation_batches, training_batches
 from topotune.data.own import mean_and_std
 from topotune.data.splits import forget_splits, load_split
 from topotune.errors import InputError
-from topotune.search.study_file import check_own_data, load_study
-from topotune.show import plan
+from topotune.plan import plan
+from topotune.search.checks import check_own_data
+from topotune.search.study_file import load_study
 
 COUNTS = {"train": 20, "val": 6, "test": 8}
 CLASSES = 3

@@ -7,6 +7,7 @@ from scipy import stats
 from topotune.followup.statistics import holm
 
 STUDIES = 2000
+FEWER = 200  # where each one takes a twentieth of a second
 NOISE = 4 * np.sqrt(0.05 * 0.95 / STUDIES)  # four standard errors of a rate of 5%
 
 
@@ -24,9 +25,9 @@ def test_a_single_comparison_is_wrong_in_one_study_of_twenty(pairs: int) -> None
 
 @pytest.mark.parametrize("pairs", [3, 5])
 def test_six_corrected_comparisons_are_wrong_in_no_more(pairs: int) -> None:
-    p = stats.ttest_1samp(_differences(pairs, 6, pairs), 0, axis=2).pvalue
+    p = stats.ttest_1samp(_differences(pairs, 6, pairs), 0, axis=2).pvalue[:FEWER]
     found = [min(one for one in holm(study.tolist()) if one is not None) < 0.05 for study in p]
-    assert np.mean(found) < 0.05 + NOISE
+    assert np.mean(found) < 0.05 + NOISE * np.sqrt(STUDIES / FEWER)
     assert (p.min(axis=1) < 0.05).mean() > 0.1  # uncorrected, twice as many and more
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from topotune.files import Row, write_csv
 from topotune.folder import ROBUSTNESS_COLUMNS, StudyFolder
-from topotune.report import figures, tables
+from topotune.report import figures
 from topotune.report.page import write_report
 
 MakeStudy = Callable[..., StudyFolder]
@@ -33,7 +33,7 @@ def _rows(seeds: int = 3, draws: int = 2, perturbations: tuple[str, ...] = ("wei
 
 
 def test_a_curve_is_the_seeds_of_the_draws_means() -> None:
-    curve = tables.robustness_curves(_rows())["weight"]["grid2d"]
+    curve = robustness.curves(_rows())["weight"]["grid2d"]
     assert curve.weight == 0.3
     assert [point.proportion for point in curve.points] == list(LEVELS)
     assert [point.mean for point in curve.points] == pytest.approx([0.91, 0.71, 0.31])
@@ -44,7 +44,7 @@ def test_a_curve_is_the_seeds_of_the_draws_means() -> None:
 
 def test_means_and_areas() -> None:
     """grid2d: mean (0.9 + 0.7 + 0.3) / 3 + 0.01; area (0.5 · 0.8 + 1.5 · 0.5) / 2 + 0.01; 1/7.5 above the control."""
-    rows = tables.robustness_table(_rows()).rows
+    rows = robustness.table(_rows()).rows
     assert rows == (
         ("weight", "none", "–", "3", "91.00 ± 1.00", "51.00 ± 1.00", "41.00 ± 1.00", "–"),
         ("weight", "grid2d", "0.3", "3", "91.00 ± 1.00", "64.33 ± 1.00", "58.50 ± 1.00", "+13.33"),
@@ -53,14 +53,14 @@ def test_means_and_areas() -> None:
 
 def test_a_single_seed_and_no_control() -> None:
     rows = [row for row in _rows(seeds=1, draws=1) if row["topography"] == "grid2d" and row["level"] == 0.5]
-    assert tables.robustness_table(rows).rows == (("weight", "grid2d", "0.3", "1", "90.00", "70.00", "70.00", "–"),)
-    assert tables.robustness_table([]).rows == ()
-    assert tables.robustness_curves([]) == {}
+    assert robustness.table(rows).rows == (("weight", "grid2d", "0.3", "1", "90.00", "70.00", "70.00", "–"),)
+    assert robustness.table([]).rows == ()
+    assert robustness.curves([]) == {}
 
 
 def test_the_figure_has_a_panel_a_perturbation() -> None:
     names = ("weight", "white", "fog", "snow")
-    figure = figures.robustness_accuracy(tables.robustness_curves(_rows(perturbations=names)))
+    figure = figures.robustness_accuracy(robustness.curves(_rows(perturbations=names)))
     assert [axes.get_title() for axes in figure.axes] == list(names)
     for axes in figure.axes:
         drawn: list[Any] = [np.asarray(line.get_ydata()) for line in axes.lines]
