@@ -8,7 +8,7 @@ import pytest
 
 from topotune.files import Row, write_csv
 from topotune.folder import ROBUSTNESS_COLUMNS, StudyFolder
-from topotune.report import figures
+from topotune.report import figures, robustness
 from topotune.report.page import write_report
 
 MakeStudy = Callable[..., StudyFolder]
