@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from topotune.cli import main
-from topotune.commands import _check_free
+from topotune.commands.look import _check_free
 from topotune.errors import InputError
 
 ROOT = str(Path(__file__).resolve().parents[2])
