@@ -20,7 +20,7 @@ WRONG_VALUES = {
     "model": ("model=alexnet", "[fixed]", "unknown model 'alexnet'", "small_cnn, mnist_cnn, cifar_cnn, resnet18"),
     "dataset": ("dataset=imagenet", "[fixed]", "unknown dataset 'imagenet'", "digits, mnist, cifar10"),
     "loss": ("loss=hinge", "[fixed]", "unknown loss 'hinge'", "choose from channel"),
-    "sampler": ("study.sampler=grid", "[study] sampler = 'grid'", "one of tpe, random"),
+    "sampler": ("study.sampler=grids", "[study] sampler = 'grids'", "one of tpe, gp, cmaes"),
     "pruner": ("study.pruner=asha", "[study] pruner = 'asha'", "successive_halving, hyperband"),
     "section": ("budgets.trials=3", "unknown section 'budgets'", "--set budgets.trials", "budget"),
     "key": ("budget.trails=3", "[budget]", "unknown key 'trails'", "trials"),
@@ -32,7 +32,7 @@ WRONG_VALUES = {
     "bounds that are no numbers": ("weight={low=nan, high=1}", "[scientific]", "weight = nan", "must be finite"),
     "reversed bounds": ("weight={low=2, high=1}", "[scientific] weight", "low = 2.0", "less than high = 1.0"),
     "logarithm of nothing": ("weight={low=0, high=1, log=true}", "[scientific] weight", "low = 0.0", "more than 0"),
-    "half a range": ("weight={low=1}", "[scientific] weight", "{low = …, high = …, log = true}"),
+    "half a range": ("weight={low=1}", "[scientific] weight", "{low = …, high = …, log = true, step = …}"),
     "no choice": ("topography={choices=[]}", "[scientific] topography", "choices = []", "at least one value"),
     "the same choice twice": ('topography={choices=["line","line"]}', "[scientific] topography", "twice"),
     "words for a number": ("epochs=many", "[fixed]", "epochs = 'many'", "an integer"),
@@ -305,7 +305,7 @@ def test_an_mlflow_server_that_is_away_holds_nothing_up(
     wait_until_it_answers(port)
     back = cli(*words)
     assert back.returncode == 0, back.stderr
-    assert back.stderr.splitlines() == ["search: nothing to do, 4 of 4 trials have ended"]
+    assert back.stderr.splitlines() == ["search: nothing to do, 4 of 4 trials have begun; 4 complete"]
     runs = by_key(tracked(uri, "small")[1])
     assert runs.keys() == {"study", *(f"trial/{number}" for number in range(4))}
     for row in table:

@@ -128,8 +128,8 @@ def test_the_resolved_study_file_is_the_same_study(study: Studied) -> None:
 
 def test_each_trial_has_a_row(study: Studied) -> None:
     assert columns(study.folder / "trials.csv") == [
-        "id", "state", "config_hash", "topography", "weight", "learning_rate", "validation_accuracy", "epochs",
-        "seconds", "start_seconds", "reason",
+        "id", "state", "rank", "config_hash", "topography", "weight", "learning_rate", "validation_accuracy",
+        "epochs", "seconds", "start_seconds", "reason",
     ]  # fmt: skip
     assert [row["id"] for row in study.trials] == [str(number) for number in range(TRIALS)]
     states = Counter(row["state"] for row in study.trials)
@@ -234,7 +234,9 @@ def test_best_is_of_the_topography_with_the_best_mean(study: Studied) -> None:
 def test_the_summary_counts_right(study: Studied) -> None:
     summary = json.loads((study.folder / "summary.json").read_text())
     states = Counter(row["state"] for row in study.trials)
-    assert summary["trials"] == {"complete": states["complete"], "pruned": states["pruned"], "failed": 0, "running": 0}
+    assert summary["trials"] == {
+        "complete": states["complete"], "pruned": states["pruned"], "failed": 0, "running": 0, "repeated": 0,
+    }  # fmt: skip
     assert summary["epochs"] == sum(int(row["epochs"]) for row in study.trials)
     assert [one["topography"] for one in summary["confirm"]] == list(TOPOGRAPHIES)
     for one in summary["confirm"]:
@@ -403,12 +405,14 @@ def test_show_studies_and_plan_for_programs(study: Studied) -> None:
 def test_the_same_command_again_does_nothing_and_says_so(study: Studied) -> None:
     before, runs = study.lasting(), len(tracked(study.store, "small")[1])
     again = study.cli("run", study.space)
+    states = Counter(row["state"] for row in study.trials)
+    counted = ", ".join(f"{count} {state}" for state, count in states.items())
     assert again.returncode == 0
     assert again.stdout == study.done.stdout
     assert again.stderr.splitlines() == [
-        "search: nothing to do, 12 of 12 trials have ended",
+        f"search: nothing to do, 12 of 12 trials have begun; {counted}",
         "confirm: nothing to do, 4 models are there",
-        "prune: nothing to do, 4 models are pruned at 3 proportions",
+        "prune: nothing to do, 4 models are pruned in 3 ways",
     ]
     assert study.lasting() == before
     assert len(tracked(study.store, "small")[1]) == runs

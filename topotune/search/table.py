@@ -32,15 +32,19 @@ POINT = "point"  # a point of the study file's own
 def columns(file: StudyFile) -> list[str]:
     """The columns of trials.csv."""
     searched = [name for name in file.dimensions if name not in ("topography", "weight")]
-    measured = [name for name in file.measures if name not in ("validation_accuracy", "seconds")]
     several = ["pareto"] if len(file.objectives) > 1 else []
     kept = ["feasible"] if file.constraints else []
     error = ["standard_error"] if file.replicates > 1 else []
     elsewhere = [SOURCE] if file.option("study", "warm_start") else []
     return [
         "id", "state", "rank", "config_hash", "topography", "weight", *searched, "validation_accuracy", *error,
-        *measured, *several, *kept, "epochs", "seconds", "start_seconds", *elsewhere, "reason",
+        *extra(file), *several, *kept, "epochs", "seconds", "start_seconds", *elsewhere, "reason",
     ]  # fmt: skip
+
+
+def extra(file: StudyFile) -> list[str]:
+    """The metrics that a trial of this study has beside those that every trial has."""
+    return [name for name in file.measures if name not in ("validation_accuracy", "seconds")]
 
 
 def rows(trials: Sequence[FrozenTrial], file: StudyFile) -> list[Row]:
@@ -107,7 +111,7 @@ def _row(trial: FrozenTrial, file: StudyFile, control: Mapping[str, float] | Non
         **{name: config.get(name) for name in file.dimensions if name not in ("topography", "weight")},
         "validation_accuracy": own.get("validation_accuracy", max(known.values(), default=None)),
         "standard_error": record.get("standard_error"),
-        **{name: own.get(name) for name in file.measures if name not in ("validation_accuracy", "seconds")},
+        **{name: own.get(name) for name in extra(file)},
         "pareto": None,
         "feasible": None if not own else not any(one is not None and one > 0 for one in excess),
         "epochs": record.get("epochs", max(known, default=0)),

@@ -9,9 +9,9 @@ from topotune.files import Row, read_csv, replace_folder
 from topotune.folder import checkpoint_files, ranked
 from topotune.followup.objectives import measure
 from topotune.progress import Progress
+from topotune.search import table
 from topotune.search.study import Asked, Study
 from topotune.search.system import SYSTEM
-from topotune.search.table import REPEATED
 from topotune.search.watch import Watcher
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import concluded, summarise
@@ -22,7 +22,7 @@ def search(session: Session) -> None:
     """Search until the budget is spent; nothing is left to do when it was spent before."""
     study, logged = session.study, _Logged(session)
     rows = study.rows()
-    ended = [row for row in rows if row["state"] not in ("running", REPEATED)]
+    ended = [row for row in rows if row["state"] not in ("running", table.REPEATED)]
     logged.catch_up(rows)
     if study.over:
         if not concluded(session):  # a driver was killed between the last trial's end and the tables
@@ -126,7 +126,7 @@ class _Logged(Watcher):
     def _end(self, key: str, row: Row) -> None:
         if row["validation_accuracy"] is not None:
             own = {"best_validation_accuracy": row["validation_accuracy"]}
-            own |= {name: row.get(name) for name in ("standard_error", *self._session.file.measures)}
+            own |= {name: row.get(name) for name in ("standard_error", *table.extra(self._session.file))}
             self._tracker.metrics(key, row["epochs"], own)
         for file in self._session.folder.trial(row["id"]).glob(ARRANGEMENT):
             self._session.log_arrangement(key, file)
