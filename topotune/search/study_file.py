@@ -65,6 +65,9 @@ def _override(content: dict[str, Any], name: str, value: Any) -> None:
 def _resolve(content: dict[str, Any], where: str) -> StudyFile:
     sections = {name: _options(name, content.get(name, {}), where) for name in OPTIONS}
     sections |= {name: dict(content.get(name, {})) for name in FREE}
+    metric = sections["objective"]["metric"]
+    if isinstance(metric, list) and len(metric) == 1:
+        sections["objective"]["metric"] = metric[0]  # spelled alike
     constraints = _constraints(sections["objective"]["constraints"], where)
     if sections["objective"]["metric"] != "validation_accuracy" and "pruner" not in content["study"]:
         sections["study"]["pruner"] = "none"  # trials are stopped by their validation accuracy

@@ -53,6 +53,8 @@ def _conclude(session: Session, checksum: str) -> None:
     best = next(iter(ranked(rows)), None)
     if best and (session.folder.trial(best["id"]) / WEIGHTS).exists():  # a trial of elsewhere may have lost them
         replace_folder(session.folder.best, checkpoint_files(session.folder.trial(best["id"])))
+    if best and best.get("feasible") is False:
+        say("search: no complete trial keeps the constraints; the best of the others stands in best/")
     summarise(session, data_checksum=checksum)
 
 

@@ -39,6 +39,12 @@ def test_several_objectives(open_study: Open) -> None:
     assert not again.report(asked.number, 2, 0.2)  # no news
 
 
+def test_one_objective_in_a_list_is_one_objective(open_study: Open) -> None:
+    study = open_study(SPACE, objective__metric=["validation_accuracy"])
+    assert study.file.option("objective", "metric") == "validation_accuracy"
+    assert study.file.option("study", "pruner") == "successive_halving"
+
+
 def test_progress_with_several_objectives_is_a_new_member_of_the_front(open_study: Open) -> None:
     study = open_study(SPACE, objective__metric=TWO, budget__patience=1)
     complete(study, 0.9, measured={"parameters": 100.0})
