@@ -21,6 +21,7 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
     several objectives), and ``curves`` (trial -> validation accuracy by epoch) of the leaderboard if asked for.
     """
     trials = read_csv(folder.trials_table)
+    own = [row for row in trials if not row.get("source")]  # what earlier studies measured cost nothing here
     best = ranked(trials)[:top]
     summary = read_table(folder.summary) if folder.summary.exists() else {}
     return {
@@ -28,7 +29,7 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
         "path": str(folder.path),
         "leaderboard": best,
         "states": tables.count_states(trials),
-        "spent": _spent(folder, trials),
+        "spent": _spent(folder, own),
         "disk": _disk(folder),
         **_searched(folder),
         **({"curves": {str(row["id"]): _curve(folder, row) for row in best}} if curves else {}),

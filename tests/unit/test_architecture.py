@@ -47,6 +47,7 @@ OWNERS = {
             "storage",
             "study",
             "table",
+            "verdict",
             "warm_start",
         )
     },

@@ -55,9 +55,10 @@ class StudySearcher(Searcher):
             return str(Searcher.FINISHED)
         if len(self._asked) >= self._slots():
             return None
+        self.study.devices = self._place.devices
         asked = self.study.ask()
         if asked is None:
-            return str(Searcher.FINISHED)
+            return None if self._asked and self.study.budget.tired else str(Searcher.FINISHED)
         self._asked[trial_id] = asked
         for watcher in self._watchers:
             watcher.trial_started(asked)
@@ -85,19 +86,18 @@ class StudySearcher(Searcher):
 
     def _epoch_done(self, trial_id: str, result: dict[str, Any]) -> bool:
         asked, first = self._asked[trial_id], result[SEED] == 0
-        self._start.setdefault(trial_id, result["start_seconds"])
         # of further seeds only the best accuracy is news
         news = first and self.study.report(asked.number, result["epoch"], result["validation_accuracy"])
-        if news or not first:
-            self.study.budget.device_seconds += result["seconds"] * self._place.devices
+        self.study.spend(asked.number, result[SEED], result)
         if news:
+            self._start.setdefault(trial_id, result["start_seconds"])
             for watcher in self._watchers:
                 watcher.epoch_done(asked, result)
         if result["epoch"] == asked.config.epochs and result[SEED] + 1 == self.study.file.replicates:
             return False  # a trial that reached its last epoch is complete, however it compares
         if self.study.budget.out_of_time():
             self._paused.add(trial_id)
-        elif first and self.study.should_prune(asked.number):
+        elif news and self.study.should_prune(asked.number):
             self._pruned.add(trial_id)
         return trial_id in self._paused | self._pruned
 

@@ -10,10 +10,10 @@ HOUR = 3600.0
 class Budget:
     """What has been spent, and whether that is all. The study tells it what happens."""
 
-    def __init__(self, file: StudyFile, wall: float, device_seconds: float) -> None:
-        """``wall``: seconds that earlier drivers of the study took; ``device_seconds``: of all epochs so far."""
+    def __init__(self, file: StudyFile, wall: float) -> None:
+        """``wall``: seconds that earlier drivers of the study took."""
         self._file, self._before, self._since = file, wall, time.monotonic()
-        self.device_seconds = device_seconds
+        self.device_seconds = 0.0  # of all epochs so far
         self.idle = 0  # trials since one was better than all before
 
     @property
@@ -24,6 +24,12 @@ class Budget:
     def ended(self, progress: bool) -> None:
         """A trial has ended; whether it was better than all before."""
         self.idle = 0 if progress else self.idle + 1
+
+    @property
+    def tired(self) -> bool:
+        """Whether there was no progress for long; a trial that is still running may bring some."""
+        patience = self._file.option("budget", "patience")
+        return bool(patience and self.idle >= patience)
 
     def out_of_time(self) -> str | None:
         """Why even running trials have to pause, in words; None while there is time."""
@@ -43,10 +49,10 @@ class Budget:
             asked: trials that were handed out.
             distinct: different configurations that were measured or are running.
         """
-        trials, patience = self._file.option("budget", "trials"), self._file.option("budget", "patience")
+        trials = self._file.option("budget", "trials")
         if asked >= trials:
             return f"{asked} of {trials} trials have begun"
-        if patience and self.idle >= patience:
+        if self.tired:
             return f"{self.idle} trials in a row brought no progress"
         if distinct >= self._file.size():
             return f"all {distinct} configurations that there are have been tried"

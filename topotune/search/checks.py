@@ -1,6 +1,7 @@
 """Whether a study file's parts go together: found now, and not in the night."""
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from topotune.config import check_size, unused_settings
 from topotune.data import DATASETS, dataset_entry
 from topotune.errors import InputError
 from topotune.search.options import ENQUEUE
-from topotune.search.space import Cases, Range, StudyFile, config_of, ends_of
+from topotune.search.space import Cases, Choices, Range, StudyFile, config_of, ends_of
 
 
 def check_whole(study: StudyFile, where: str) -> None:
@@ -78,7 +79,8 @@ def _check_conditions(study: StudyFile) -> None:
 
 def _check_condition(study: StudyFile, name: str, other: str, wanted: tuple[Any, ...]) -> None:
     dimension = study.dimensions.get(other)
-    if isinstance(dimension, Range):
+    plain = [case.dimension for case in dimension.cases] if isinstance(dimension, Cases) else [dimension]
+    if any(isinstance(one, Range) for one in plain):
         raise InputError(f"{name}: when {other}: it is a range; conditions are about settings with choices")
     there = study.choices(other)
     for value in wanted:
@@ -97,9 +99,15 @@ def _check_weight(study: StudyFile) -> None:
 
 
 def _check_extremes(study: StudyFile) -> None:
+    named = ("dataset", "model")
     for branch in study.branches:
-        for last in (False, True):
-            config_of(branch.values | {name: ends_of(one)[last] for name, one in branch.open.items()})
+        every = {name: one.values if isinstance(one, Choices) else ends_of(one) for name, one in branch.open.items()}
+        many = {name: (min(values), max(values)) for name, values in every.items() if name not in named}
+        for ends in ((0, 0), (1, 1), (0, 1)):  # the least and the most of all, and the least batch in the most parts
+            values = {name: two[ends[name == "accumulate"]] for name, two in many.items()}
+            for names in product(*(every.get(name, (None,)) for name in named)):
+                given = {name: one for name, one in zip(named, names, strict=True) if one is not None}
+                config_of(branch.values | values | given)
 
 
 def _check_batch(study: StudyFile, name: str, samples: int) -> None:

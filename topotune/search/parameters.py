@@ -6,7 +6,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from topotune.search.space import Cases, Choices, Plain, StudyFile
+from topotune.config import NONE
+from topotune.search.space import Choices, Plain, StudyFile, spelled
 
 
 def distribution(dimension: Plain) -> BaseDistribution:
@@ -25,17 +26,19 @@ def suggest(trial: optuna.Trial, name: str, dimension: Plain) -> Any:
     if dimension.whole:
         low, high = int(dimension.low), int(dimension.high)
         return trial.suggest_int(name, low, high, step=int(dimension.step or 1), log=dimension.log)
-    return trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
+    value = trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
+    return spelled(value, dimension)
 
 
 def of_point(file: StudyFile, point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point of a study file: settings on which others depend are settled so that the point can be."""
-    branch = next(one for one in file.branches if one.allows(point))
+    """A point of a study file, with whatever decides on its settings, so that a trial can be it: where it does not say
+    which topography, it is not the control's."""
+    fitting = [one for one in file.branches if one.allows(point)]
+    branch = next((one for one in fitting if one.values.get("topography", NONE) != NONE), fitting[0])
+    values = branch.values | dict(point)
     found = {}
-    for name, value in point.items():
-        case = file.case(name, branch.values)
-        assert case is not None  # the study file was checked
-        found[case[0]] = value
-        if isinstance(file.dimensions[name], Cases):
-            found |= {one: branch.values[one] for one in file.conditions(name) if one in file.dimensions}
+    for name in file.order:
+        case = file.case(name, values) if name in values else None
+        if case:
+            found[case[0]] = spelled(values[name], case[1])
     return found

@@ -1,9 +1,9 @@
 """Whose weights are kept: those of the best trials of a study, and of the best of each topography."""
 
 import shutil
-from pathlib import Path
+from collections.abc import Mapping
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from topotune.folder import StudyFolder
 from topotune.search import table
@@ -16,34 +16,41 @@ class Retention:
 
     def __init__(self, file: StudyFile, folder: StudyFolder) -> None:
         self._file, self._folder = file, folder
-        self._kept: list[tuple[bool, float, int, str]] = []  # keeps the constraints, worth, −number, topography
+        self._kept: dict[int, FrozenTrial] = {}
 
-    def ended(self, trial: FrozenTrial) -> None:
-        """Tidy up after a trial that has ended, and after those that are among the best no more."""
-        values = table.values_of(trial)
+    def ended(self, trial: FrozenTrial, control: Mapping[str, float] | None) -> None:
+        """Tidy up after a trial that has ended, and after those that are among the best no more; ``control``: the
+        metrics that constraints compare with."""
         folders = self._folder.replicates(trial.number, self._file.replicates)
         for path in folders:
             shutil.rmtree(path / "last", ignore_errors=True)  # the state to go on from
-        if not values:
-            for path in folders:
-                _forget(path)
+        if trial.state != TrialState.COMPLETE:
+            self._forget(trial.number)
             return
+        self._kept[trial.number] = trial
+        for number in self._kept.keys() - self._best(control):
+            self._forget(number)
+            del self._kept[number]
+
+    def _best(self, control: Mapping[str, float] | None) -> set[int]:
+        """The best so many, the best of each topography, and with several objectives their front."""
         first = self._file.objectives[0]
-        feasible = not any(excess > 0 for excess in trial.constraints.values())
-        topography = trial.user_attrs[table.CONFIG]["topography"]
-        place = (feasible, table.worth(first, values[first]), -trial.number, topography)
-        self._kept = sorted([*self._kept, place], reverse=True)
-        seen: set[str] = set()
-        still = []
-        for rank, one in enumerate(self._kept):
-            if rank < self._file.option("budget", "keep") or one[3] not in seen:
-                still.append(one)
-            else:
-                for path in self._folder.replicates(-one[2], self._file.replicates):
-                    _forget(path)
-            seen.add(one[3])
-        self._kept = still
+        values = {number: table.values_of(one) for number, one in self._kept.items()}
 
+        def rank(number: int) -> tuple[bool, float, int]:
+            excess = [one.excess(values[number], control) for one in self._file.constraints]
+            broken = any(one is not None and one > 0 for one in excess)
+            return broken, -table.worth(first, values[number][first]), number
 
-def _forget(trial: Path) -> None:
-    (trial / WEIGHTS).unlink(missing_ok=True)
+        order = sorted(self._kept, key=rank)
+        of_each: dict[str, int] = {}
+        for number in order:
+            of_each.setdefault(self._kept[number].user_attrs[table.CONFIG]["topography"], number)
+        several = len(self._file.objectives) > 1
+        fronts = table.is_front([values[number] for number in order], self._file) if several else []
+        front = {number for number, on_it in zip(order, fronts, strict=False) if on_it}
+        return {*order[: self._file.option("budget", "keep")], *of_each.values(), *front}
+
+    def _forget(self, number: int) -> None:
+        for path in self._folder.replicates(number, self._file.replicates):
+            (path / WEIGHTS).unlink(missing_ok=True)

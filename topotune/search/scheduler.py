@@ -31,6 +31,7 @@ class Entry:
     defaults: dict[str, Any] = field(default_factory=dict)
     finite: bool = False  # needs a finite space
     single: bool = False  # knows one objective only
+    remembers: bool = False  # where it was, by its seed
 
 
 SAMPLERS: dict[str, Entry] = {
@@ -44,7 +45,7 @@ SAMPLERS: dict[str, Entry] = {
     "random": Entry(samplers.RandomSampler),
     "quasirandom": Entry(samplers.QMCSampler, {
         "scramble": True, "warn_independent_sampling": False, "warn_asynchronous_seeding": False,
-    }),
+    }, remembers=True),
     "grid": Entry(_Grid, {"avoid_premature_stop": True}, finite=True),
 }  # fmt: skip
 
@@ -60,14 +61,16 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
 WRAPPED = ("successive_halving", "hyperband", "median", "none")  # what ``patient`` can wait with
 
 
-def make_sampler(file: StudyFile, seed: int) -> BaseSampler:
-    """The study's sampler.
+def make_sampler(file: StudyFile, done: int) -> BaseSampler:
+    """The study's sampler, for a study with so many trials.
 
     Raises:
         InputError: an option that it does not have, or a value that it does not take.
     """
     name = file.option("study", "sampler")
     entry, given = SAMPLERS[name], file.sections["sampler"]
+    # another seed after a restart: the same one would suggest the first trials again
+    seed = file.option("study", "seed") + (0 if entry.remembers else done)
     sampler: BaseSampler = _make("sampler", name, entry.kind, given, entry.defaults | given | {"seed": seed})
     return sampler
 

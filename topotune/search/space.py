@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -224,7 +225,7 @@ class StudyFile:
         named = self.choices("topography")
         return (NONE, *(name for name in named if name != NONE))
 
-    @property
+    @cached_property
     def epochs(self) -> int:
         """The most epochs that a trial can take on one seed."""
         return int(self.ends("epochs")[1])
@@ -266,6 +267,14 @@ def within(value: Any, dimension: Plain) -> bool:
         return False
     steps = (value - dimension.low) / dimension.step if dimension.step else 0.0
     return bool(abs(steps - round(steps)) <= 1e-9 * max(steps, 1))
+
+
+def spelled(value: Any, dimension: Plain) -> Any:
+    """A value as a dimension spells it: 0.1 + 2 · 0.1 is 0.3."""
+    if isinstance(dimension, Choices) or dimension.whole or dimension.step is None:
+        return value
+    low, step = Decimal(str(dimension.low)), Decimal(str(dimension.step))
+    return float(low + round((value - dimension.low) / dimension.step) * step)
 
 
 def ends_of(dimension: Plain) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv, write_text
 from topotune.folder import StudyFolder, hold
-from topotune.search import table
+from topotune.search import table, verdict
 from topotune.search.budget import Budget
 from topotune.search.parameters import of_point, suggest
 from topotune.search.retention import Retention
@@ -27,14 +27,13 @@ from topotune.search.scheduler import make_chance, make_pruner, make_sampler
 from topotune.search.space import StudyFile
 from topotune.search.storage import check_same, mend, open_journal
 from topotune.search.study_file import to_toml
-from topotune.search.warm_start import warm_start
+from topotune.search.warm_start import check_sources, warm_start
 from topotune.training import METRICS
 
 STUDY_HASH = "study_hash"  # the study's user attribute: the space that it began with
 WALL = "wall_seconds"  # how long drivers had worked on the study when a trial ended, or when the last one paused
 PATIENCE = 5  # suggestions in a row that had been measured before, until chance suggests instead of the sampler
 REPEATS = 100  # the same, until there seems to be nothing new
-HOPELESS = 0.25  # the p of Wilcoxon's test under which no more seeds are tried: two of two worse, or three of three
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ class Study:
         self.file, self.folder = file, folder
         if file.name != folder.name:
             raise InputError(f"study.name = {file.name!r}: the study in {folder.path} is called {folder.name!r}")
+        check_sources(file, folder)
         self._lock = hold(folder)
         try:
             self._study = self._open()
@@ -94,8 +94,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage, existing = open_journal(folder)
         done = len(storage.get_all_trials(existing._study_id, deepcopy=False)) if existing else 0
-        # another seed after a restart: the same one would suggest the first trials again
-        sampler, pruner = make_sampler(file, file.option("study", "seed") + done), make_pruner(file)
+        sampler, pruner = make_sampler(file, done), make_pruner(file)
         if existing:
             check_same(file, folder, existing.user_attrs.get(STUDY_HASH))
         else:
@@ -116,19 +115,38 @@ class Study:
         self._first: dict[str, int] = {}  # config hash -> the number of its first trial
         self._waiting: dict[int, list[optuna.Trial]] = {}  # number -> trials of the same settings, which wait for it
         begun = [one for one in trials if one.state in table.STATES and table.HASH in one.user_attrs]
-        for one in begun:
+        for one in filter(verdict.counts, begun):
             self._first.setdefault(one.user_attrs[table.HASH], one.number)
         own = [one for one in begun if not {table.SAME, table.SOURCE} & set(one.user_attrs)]
         self.asked = len(own)  # how many trials were handed out so far, ended or not
-        spent = sum(one.user_attrs.get(table.RECORD, {}).get("device_seconds", 0.0) for one in own)
+        self.devices = 1.0  # that a trial takes; whoever runs them says so
+        self._spent: set[tuple[int, int, int]] = set()  # number, seed, epoch: what the budget knows of
+        self._kept = {one.user_attrs[table.CONFIG]["topography"] for one in own if table.KEPT in one.user_attrs}
+        self.gave_up = False  # whether the sampler had nothing new
         walls = [one.user_attrs.get(table.RECORD, {}).get(WALL, 0.0) for one in own]
-        self.budget = Budget(self.file, max([*walls, self._study.user_attrs.get(WALL, 0.0)]), spent)
+        self.budget = Budget(self.file, max([*walls, self._study.user_attrs.get(WALL, 0.0)]))
+        for one in own:
+            for seed, rows in enumerate(self._metrics(one.number) if one.state == TrialState.RUNNING else ()):
+                for row in rows:
+                    self.spend(one.number, seed, row, one.user_attrs.get(table.DEVICES, 1.0))
+            self.budget.device_seconds += one.user_attrs.get(table.RECORD, {}).get("device_seconds", 0.0)
         self._chance = make_chance(self.file.option("study", "seed") + len(trials))
         self._retention = Retention(self.file, self.folder)
         self._best: list[dict[str, float]] = []  # the Pareto front so far; with one objective the best value
         ended = [one for one in trials if one.state.is_finished() and table.SAME not in one.user_attrs]
         for one in sorted(ended, key=lambda one: one.datetime_complete or datetime.min):
             self._note_end(one)
+
+    def _metrics(self, number: int) -> list[list[Row]]:
+        """The epochs of each of a trial's seeds."""
+        return [read_csv(path / METRICS) for path in self.folder.replicates(number, self.file.replicates)]
+
+    def spend(self, number: int, seed: int, epoch: Mapping[str, Any], devices: float | None = None) -> None:
+        """Count an epoch of a trial towards the budget, if it has not been counted."""
+        mark = (number, seed, int(epoch["epoch"]))
+        if mark not in self._spent:
+            self._spent.add(mark)
+            self.budget.device_seconds += epoch["seconds"] * (self.devices if devices is None else devices)
 
     def close(self) -> None:
         """Let go of the study, so that another driver can have it."""
@@ -152,6 +170,7 @@ class Study:
                     self._study.sampler = self._chance
                 if asked := self._next():
                     return asked
+            self.gave_up = True
             return None
         finally:
             self._study.sampler = own
@@ -165,7 +184,12 @@ class Study:
             self._reported[trial.number] = set(frozen.intermediate_values)
         else:
             trial = self._study.ask()
-        config = self.file.suggest(lambda name, dimension: suggest(trial, name, dimension))
+        try:
+            config = self.file.suggest(lambda name, dimension: suggest(trial, name, dimension))
+        except InputError as error:  # settings that do not go together, which no check foresaw
+            trial.set_user_attr(table.RECORD, {"reason": str(error)})
+            self._study.tell(trial, state=TrialState.FAIL)
+            return None
         if not self._is_new(trial, config):
             return None
         self._running[trial.number] = trial
@@ -177,8 +201,12 @@ class Study:
         counted = table.HASH in trial.user_attrs  # by an earlier driver
         if not counted:
             trial.set_user_attr(table.CONFIG, config.to_dict())
+            trial.set_user_attr(table.DEVICES, self.devices)
             trial.set_user_attr(table.HASH, config.hash)
         if first == trial.number:
+            if config.topography not in self._kept:
+                self._kept.add(config.topography)
+                trial.set_user_attr(table.KEPT, True)
             self.asked += not counted
             return True
         trial.set_user_attr(table.SAME, first)
@@ -192,9 +220,10 @@ class Study:
     def _tell_same(self, trial: optuna.Trial, same: FrozenTrial) -> None:
         for step, value in same.intermediate_values.items():
             self._note(trial, step, value)
-        trial.set_user_attr(
-            table.RECORD, same.user_attrs.get(table.RECORD, {}) | {"reason": None, "seconds": 0.0, "epochs": 0}
-        )
+        record = same.user_attrs.get(table.RECORD, {}) | {"reason": None, "seconds": 0.0, "epochs": 0}
+        trial.set_user_attr(table.RECORD, record)
+        for words, excess in same.constraints.items():
+            trial.set_constraint(words, excess)
         self._study.tell(trial, same.values if same.state == TrialState.COMPLETE else None, same.state)
 
     def report(self, number: int, step: int, value: float) -> bool:
@@ -222,21 +251,15 @@ class Study:
             return False
         trial = self._running[number]
         # asked in any case: the pruner notes the value that later trials are measured against
-        return trial.should_prune() and table.FIRST not in trial.user_attrs
+        late = max(self._reported[number]) >= self.file.option("budget", "min_epochs")
+        return trial.should_prune() and late and table.KEPT not in trial.user_attrs
 
     def hopeless(self, number: int, accuracies: list[float]) -> bool:
-        """Whether a trial of several seeds should stop after some of them: it is worse than the best one on the same
-        seeds, by Wilcoxon's signed-rank test (``HOPELESS``), as Optuna's WilcoxonPruner has it."""
+        """Whether a trial of several seeds should stop after some of them."""
         trials = self._study.get_trials(deepcopy=False)
-        rivals = [one.user_attrs[table.RECORD].get("replicates", []) for one in table.complete(trials)]
-        rivals = [one for one in rivals if len(one) >= len(accuracies)]
-        if not rivals or table.FIRST in trials[number].user_attrs or self.file.option("study", "pruner") == "none":
+        if table.KEPT in trials[number].user_attrs or self.file.option("study", "pruner") == "none":
             return False
-        best = max(rivals, key=lambda one: sum(one) / len(one))
-        differences = [theirs - mine for theirs, mine in zip(best, accuracies, strict=False)]
-        if len(differences) < 2 or not any(differences):
-            return False
-        return bool(stats.wilcoxon(differences, alternative="greater", zero_method="zsplit").pvalue <= HOPELESS)
+        return verdict.hopeless(trials, accuracies)
 
     def pause(self, number: int) -> None:
         """Leave a trial as it is: it goes on when the study has more time."""
@@ -247,7 +270,7 @@ class Study:
         """End a trial as ``complete``, ``pruned`` or ``failed``; its row of trials.csv."""
         trial = self._running.pop(number)
         self._reported.pop(number, None)
-        seeds = [read_csv(path / METRICS) for path in self.folder.replicates(number, self.file.replicates)]
+        seeds = self._metrics(number)
         seconds = sum(epoch["seconds"] for seed in seeds for epoch in seed)
         accuracies = [max(epoch["validation_accuracy"] for epoch in seed) for seed in seeds if seed]
         told: dict[str, Any] = {"reason": how.reason, "start_seconds": how.start_seconds, "seconds": seconds}
@@ -262,6 +285,8 @@ class Study:
         same = self._study.get_trials(deepcopy=False)[number]
         for other in self._waiting.pop(number, []):
             self._tell_same(other, same)
+        if not verdict.counts(same):
+            self._first.pop(same.user_attrs[table.HASH], None)  # it may be tried again
         self._note_end(same)
         return table.row(same, self.file)
 
@@ -280,13 +305,14 @@ class Study:
         """Whether there was progress, and whose weights are kept."""
         values = table.values_of(trial)
         progress = False
-        if values:
+        if values and verdict.keeps(trial):
             front = table.is_front([*self._best, values], self.file)
             progress = front[-1] and values not in self._best
             self._best = [one for one, kept in zip([*self._best, values], front, strict=True) if kept]
         if trial.state != TrialState.FAIL and table.SOURCE not in trial.user_attrs:
             self.budget.ended(progress)
-        self._retention.ended(trial)
+        trials = self._study.get_trials(deepcopy=False) if self.file.constraints else []
+        self._retention.ended(trial, table.control_values(trials, self.file))
 
     def rows(self) -> list[Row]:
         """One row a trial, in the order of their numbers."""

@@ -26,6 +26,8 @@ HASH = "config_hash"  # their hash, as it was then
 SAME = "same_as"  # the number of the trial that has the same settings
 SOURCE = "source"  # study/number of a trial that was measured elsewhere
 RECORD = "record"  # what Optuna itself has no place for
+DEVICES = "devices"  # how many the trial takes
+KEPT = "runs_to_its_end"  # the first configuration of a topography: it is never stopped early
 POINT = "point"  # a point of the study file's own
 
 
@@ -63,7 +65,11 @@ def row(trial: FrozenTrial, file: StudyFile) -> Row:
 
 def values_of(trial: FrozenTrial) -> dict[str, float]:
     """All metrics of a complete trial; none of another, also if a driver was killed as it completed it."""
-    return dict(trial.user_attrs[RECORD]["values"]) if trial.state == TrialState.COMPLETE else {}
+    if trial.state != TrialState.COMPLETE:
+        return {}
+    record = trial.user_attrs[RECORD]
+    # a study of before there were other objectives
+    return dict(record.get("values") or {"validation_accuracy": trial.value, "seconds": record["seconds"]})
 
 
 def control_values(trials: Sequence[FrozenTrial], file: StudyFile) -> dict[str, float] | None:
@@ -129,7 +135,8 @@ def _rank(found: list[Row], file: StudyFile) -> None:
     own = [row for row in found if row["state"] == "complete" and row["objectives"]]
     own.sort(key=lambda row: (not row["feasible"], -worth(first, row["objectives"][first]), row["id"]))
     feasible = [row for row in own if row["feasible"]]
-    for row, front in zip(feasible, is_front([row["objectives"] for row in feasible], file), strict=True):
-        row["pareto"] = front
+    if len(file.objectives) > 1:
+        for row, front in zip(feasible, is_front([row["objectives"] for row in feasible], file), strict=True):
+            row["pareto"] = front
     for rank, row in enumerate(own, start=1):
         row["rank"] = rank

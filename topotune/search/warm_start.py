@@ -1,6 +1,5 @@
 """What earlier studies measured, told to a new one: trials that it could have had itself, with their checkpoints."""
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from topotune.config import TrialConfig
 from topotune.errors import InputError
+from topotune.files import replace_folder
 from topotune.folder import StudyFolder, checkpoint_files, open_study
 from topotune.search import table
 from topotune.search.parameters import distribution
 from topotune.search.space import Plain, StudyFile, within
 from topotune.search.storage import open_journal
 from topotune.search.study_file import load_study
+from topotune.training import CONFIG, METRICS
 
 WARM = "warm_start"  # the study's user attribute: the sources that it has been told of
 
@@ -25,44 +26,51 @@ class _Elsewhere(Exception):
 
 
 def warm_start(study: optuna.Study, file: StudyFile, folder: StudyFolder) -> list[str]:
-    """Tell ``study`` of the trials of every source that it does not know yet; what came of that, a line each.
-
-    Raises:
-        InputError: a source is no study, or is the study itself.
-    """
+    """Tell ``study`` of the trials of every source that it does not know yet; what came of that, a line each."""
     told = list(study.user_attrs.get(WARM, []))
     said = []
     for name in file.option("study", "warm_start"):
         if name in told:
             continue
-        source = open_study(Path(name), folder.path.parent)
-        if source.path == folder.path.resolve():
-            raise InputError(f"[study] warm_start = {name!r} is the study itself; name earlier ones")
-        said.append(_tell(study, file, folder, source))
+        said.append(_tell(study, file, folder, name))
         told.append(name)
         study.set_user_attr(WARM, told)
     return said
 
 
-def _tell(study: optuna.Study, file: StudyFile, folder: StudyFolder, source: StudyFolder) -> str:
+def check_sources(file: StudyFile, folder: StudyFolder) -> None:
+    """Whether the studies to start from are there.
+
+    Raises:
+        InputError: one is no study, or is the study itself.
+    """
+    for name in file.option("study", "warm_start"):
+        if open_study(Path(name), folder.path.parent).path == folder.path.resolve():
+            raise InputError(f"[study] warm_start = {name!r} is the study itself; name earlier ones")
+
+
+def _tell(study: optuna.Study, file: StudyFile, folder: StudyFolder, name: str) -> str:
+    source = open_study(Path(name), folder.path.parent)
     there = load_study(source.study_file)
     storage, existing = open_journal(source)
     trials = storage.get_all_trials(existing._study_id, deepcopy=False) if existing else []
     ended = [one for one in trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    known = {one.user_attrs.get(table.SOURCE) for one in study.get_trials(deepcopy=False)}
+    known = {one.user_attrs.get(table.SOURCE): one.number for one in study.get_trials(deepcopy=False)}
     taken, reasons = 0, Counter[str]()
     for trial in ended:
-        mark = f"{source.name}/{trial.number}"
-        if table.SAME in trial.user_attrs or table.SOURCE in trial.user_attrs or mark in known:
-            continue  # measured elsewhere, or a driver was killed half-way
+        mark = f"{name}/{trial.number}"
+        if table.SAME in trial.user_attrs or table.SOURCE in trial.user_attrs:
+            continue  # measured elsewhere
+        if mark in known:  # a driver was killed half-way
+            _copy(source.trial(trial.number), folder.trial(known[mark]), trial.state)
+            continue
         try:
             params = _parameters(file, there, trial)
         except _Elsewhere as error:
             reasons[str(error)] += 1
             continue
-        number = _add(study, trial, params, mark)
-        if trial.state == TrialState.COMPLETE:
-            _copy(source.trial(trial.number), folder.trial(number))
+        number = _add(study, file, trial, (params, mark))
+        _copy(source.trial(trial.number), folder.trial(number), trial.state)
         taken += 1
     left = "".join(f"; {count} left out: {why}" for why, count in reasons.items())
     return f"warm start: {taken} trials of {source.name!r} taken over{left}"
@@ -98,10 +106,17 @@ def _parameters(file: StudyFile, there: StudyFile, trial: FrozenTrial) -> dict[s
     return found
 
 
-def _add(study: optuna.Study, trial: FrozenTrial, params: dict[str, tuple[Any, Plain]], mark: str) -> int:
+def _add(
+    study: optuna.Study, file: StudyFile, trial: FrozenTrial, new: tuple[dict[str, tuple[Any, Plain]], str]
+) -> int:
+    """Tell ``study`` of a trial with these parameters and this mark; its number there."""
+    params, mark = new
     attrs = {
         name: value for name, value in trial.user_attrs.items() if name in (table.CONFIG, table.HASH, table.RECORD)
     }
+    own = table.values_of(trial)
+    # as of a trial that ends before the control's first
+    excess = {one.words: one.excess(own, None) or 0.0 for one in file.constraints}
     study.add_trial(
         optuna.trial.create_trial(
             state=trial.state,
@@ -110,14 +125,14 @@ def _add(study: optuna.Study, trial: FrozenTrial, params: dict[str, tuple[Any, P
             distributions={name: distribution(dimension) for name, (_value, dimension) in params.items()},
             intermediate_values=trial.intermediate_values,
             user_attrs=attrs | {table.SOURCE: mark},
+            constraints=excess or None,
         )
     )
     return len(study.get_trials(deepcopy=False)) - 1
 
 
-def _copy(source: Path, to: Path) -> None:
-    """The checkpoint, as far as it was kept."""
-    to.mkdir(parents=True, exist_ok=True)
-    for file in checkpoint_files(source):
-        if file.exists():
-            shutil.copy2(file, to / file.name)
+def _copy(source: Path, to: Path, state: TrialState) -> None:
+    """The checkpoint of a complete trial, as far as it was kept; what it was of any other."""
+    if not to.exists():
+        files = checkpoint_files(source) if state == TrialState.COMPLETE else [source / CONFIG, source / METRICS]
+        replace_folder(to, [file for file in files if file.exists()])

@@ -38,7 +38,8 @@ def search(session: Session) -> None:
         runner.search(study, session.site.data, wanted, watchers, measure)
         progress.say(progress.summary())
     _conclude(session, checksum)
-    say(f"search: {study.over or 'the sampler suggests only what was tried'}; {_counted(session)}")
+    why = study.over or ("the sampler suggests only what was tried" if study.gave_up else "ended")
+    say(f"search: {why}; {_counted(session)}")
 
 
 def _counted(session: Session) -> str:
@@ -50,8 +51,9 @@ def _counted(session: Session) -> str:
 def _conclude(session: Session, checksum: str) -> None:
     """Tables and ``best/`` first, the summary last: its counts say that the search has been concluded."""
     rows = session.study.write_table()
-    best = next(iter(ranked(rows)), None)
-    if best and (session.folder.trial(best["id"]) / WEIGHTS).exists():  # a trial of elsewhere may have lost them
+    kept = [row for row in ranked(rows) if (session.folder.trial(row["id"]) / WEIGHTS).exists()]
+    best = next(iter(kept), None)  # a trial of elsewhere may have lost its weights
+    if best:
         replace_folder(session.folder.best, checkpoint_files(session.folder.trial(best["id"])))
     if best and best.get("feasible") is False:
         say("search: no complete trial keeps the constraints; the best of the others stands in best/")

@@ -63,7 +63,7 @@ def summarise(session: Session, data_checksum: str | None = None) -> None:
         "study": session.file.name,
         "study_hash": session.file.hash,
         "trials": _counts(rows),
-        "epochs": sum(row["epochs"] for row in rows),
+        "epochs": sum(row["epochs"] for row in rows if not row.get("source")),
         "best_trial": best and {key: best[key] for key in ("id", "topography", "weight", "validation_accuracy")},
         "best_checkpoint": _best_checkpoint(session.folder),
         "confirm": compare(confirmed, NONE),

@@ -77,7 +77,10 @@ def test_a_repetition_of_a_running_trial_waits_for_it_also_over_a_killed_driver(
     assert [one.number for one in again] == [one.number for one in running]
     for one in again:
         train(study, one, [0.5])
-        study.end(one.number, "failed" if one.number == running[0].number else "complete")
+        if one.number == running[0].number:
+            study.end(one.number, "failed", Ending("training diverged"))
+        else:
+            study.end(one.number, "complete")
     assert _states(study).count("running") == 0
     assert study.ask() is None
     states = {row["id"]: row["state"] for row in study.rows()}
@@ -251,3 +254,94 @@ def test_the_identity_of_a_trial_is_as_it_was_when_it_was_asked(open_study: Open
     journal.write_text(lines.replace('"accumulate": 1', '"chunks": 1'), encoding="utf-8")
     row = open_study(SPACE).rows()[0]
     assert (row["state"], row["rank"]) == ("complete", 1)
+
+
+def test_a_repetition_keeps_the_constraints_no_better(open_study: Open) -> None:
+    study = open_study(FINITE, study__sampler="random", objective__constraints=["validation_accuracy >= 90"])
+    while asked := study.ask():
+        train(study, asked, [0.5])
+        study.end(asked.number, "complete")
+    assert "repeated" in _states(study)
+    assert all(trial.constraints["validation_accuracy >= 90"] > 0 for trial in study._study.get_trials())
+
+
+def test_the_epochs_of_killed_drivers_are_spent(open_study: Open) -> None:
+    space = SPACE.replace("epochs = 1", "epochs = 4")
+    study = open_study(space, budget__device_hours=1.0)
+    study.devices = 3600.0
+    asked = ask(study)
+    train(study, asked, [0.5])  # half a second on each
+    study.spend(asked.number, 0, {"epoch": 1, "seconds": 0.5})
+    study.spend(asked.number, 0, {"epoch": 1, "seconds": 0.5})  # told again
+    assert study.budget.device_seconds == 1800
+    study = open_study(space, budget__device_hours=1.0)
+    assert study.budget.device_seconds == 1800
+    again = ask(study)
+    study.devices = 3600.0
+    study.spend(again.number, 0, {"epoch": 1, "seconds": 0.5})
+    assert study.budget.device_seconds == 1800
+    study.spend(again.number, 0, {"epoch": 2, "seconds": 0.5})
+    assert study.over is not None
+
+
+def test_settings_that_do_not_go_together_fail_and_the_search_goes_on(
+    open_study: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(SPACE)
+    suggest, calls = type(study.file).suggest, []
+
+    def refuse(self: Any, choose: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise InputError("these do not go together")
+        return suggest(self, choose)
+
+    monkeypatch.setattr(type(study.file), "suggest", refuse)
+    assert ask(study).number == 1
+    (row, _running) = study.rows()
+    assert (row["state"], row["reason"]) == ("failed", "these do not go together")
+    monkeypatch.undo()
+    assert ask(open_study(SPACE)).number == 1
+
+
+def test_what_a_machine_failed_is_tried_again_and_what_diverged_is_not(open_study: Open) -> None:
+    study = open_study(FINITE)
+    lost, diverged = ask(study), ask(study)
+    study.end(lost.number, "failed", Ending("its process died"))
+    study.end(diverged.number, "failed", Ending("training diverged: a loss is not finite in epoch 1"))
+    study = open_study(FINITE, study__sampler="grid")
+    hashes = []
+    while asked := study.ask():
+        train(study, asked, [0.5])
+        study.end(asked.number, "complete")
+        hashes.append(asked.config.hash)
+    assert diverged.config.hash not in hashes
+    assert len(hashes) == len(set(hashes)) == 4 + (lost.config.hash in hashes)
+
+
+def test_a_point_is_no_controls_and_settles_conditions_of_conditions(open_study: Open) -> None:
+    space = """
+[study]
+name = "deep"
+[fixed]
+epochs = 1
+[scientific]
+topography = {choices = ["none", "line"]}
+weight = [{low = 0.1, high = 1.0, when = {distance = "l1"}}, {choices = [5.0]}]
+distance = [{choices = ["l1", "euclidean"], when = {optimizer = "sgd"}}, {choices = ["euclidean"]}]
+[nuisance]
+optimizer = {choices = ["adam", "sgd"]}
+[[enqueue]]
+weight = 0.5
+"""
+    asked = ask(open_study(space))
+    assert (asked.config.topography, asked.config.weight) == ("line", 0.5)
+    assert (asked.config.distance, asked.config.optimizer) == ("l1", "sgd")
+
+
+def test_a_stepped_number_is_spelled_in_one_way(open_study: Open) -> None:
+    space = SPACE.replace("low = 0.0, high = 0.5, step = 0.1", "low = 0.1, high = 0.5, step = 0.1")
+    study = open_study(space + "[[enqueue]]\nwarmup = 0.3\n")
+    assert ask(study).config.warmup == 0.3
+    found = {ask(study).config.warmup for _ in range(30)}
+    assert found <= {0.1, 0.2, 0.3, 0.4, 0.5}

@@ -125,6 +125,11 @@ def test_a_constant_may_decide(load: Load) -> None:
         ("warmup = {choices = [0.1], when = {optimizer = 'lion'}}", "when: unknown optimizer 'lion'"),
         ("warmup = {choices = [0.1], when = {optimizer = 'adam'}}", "optimizer = 'adam': it never is, in this study"),
         (
+            "warmup = {choices = [0.1], when = {momentum = 0.5}}\n"
+            "momentum = {low = 0.1, high = 0.9, when = {optimizer = 'sgd'}}",
+            "warmup: when momentum: it is a range",
+        ),
+        (
             "warmup = {choices = [0.1], when = {momentum = 0.5}}\nmomentum = {low = 0.1, high = 0.9}",
             "warmup: when momentum: it is a range; conditions are about settings with choices",
         ),
@@ -136,6 +141,14 @@ def test_a_constant_may_decide(load: Load) -> None:
         (
             "topography = {choices = ['none', 'line'], when = {optimizer = 'sgd'}}\nweight = 1.0",
             "topography has no conditions",
+        ),
+        (
+            "accumulate = {choices = [1, 32]}\nbatch_size = {choices = [16, 256]}",
+            "batch_size 16 leaves 1 workers with 32 micro-batches each fewer",
+        ),
+        (
+            "dataset = {choices = ['cifar10', 'digits']}\nmodel = {choices = ['densenet121', 'small_cnn']}",
+            "model 'densenet121' needs images of at least 16x16 pixels, but dataset 'digits' has 8x8",
         ),
         ("weight = {choices = [1.0], when = {loss = 'ws'}}\nloss = {choices = ['ws', 'as']}\ntopography = 'grid2d'\n"
          "model = 'mnist_cnn'\ndataset = 'mnist'", "weight, λ, can be 0 here"),

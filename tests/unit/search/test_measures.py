@@ -71,6 +71,14 @@ def test_constraints_are_told_and_rank(open_study: Open) -> None:
     assert all(value <= 0 for number in (control.number, near.number) for value in told[number].values())
 
 
+def test_only_what_keeps_the_constraints_is_progress(open_study: Open) -> None:
+    study = open_study(SPACE, objective__constraints=["parameters <= 10"], budget__patience=2)
+    complete(study, 0.9, measured={"parameters": 11.0})
+    complete(study, 0.2, measured={"parameters": 9.0})
+    complete(study, 0.5, measured={"parameters": 9.0})
+    assert study.over is None
+
+
 def test_a_metric_that_only_a_constraint_needs_is_measured(open_study: Open) -> None:
     study = open_study(SPACE, objective__constraints=["parameters <= 10"])
     assert study.file.measures == ("validation_accuracy", "parameters")

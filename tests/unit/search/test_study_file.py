@@ -108,7 +108,7 @@ ERRORS = [
     ("[budget]\ngpus_per_worker = 'all'", "[budget] gpus_per_worker = 'all' must be a number >= 0, or 'auto'"),
     ("[budget]\ngpus_per_worker = -0.5", "[budget] gpus_per_worker = -0.5 must be"),
     ("[confirm]\nseeds = 0", "[confirm] seeds = 0 must be"),
-    ("[prune]\ncriterion = 'l1'", "[prune] criterion = 'l1' must be one of l2"),
+    ("[prune]\ncriterion = 'l3'", "[prune] criterion = 'l3' must be one of l2"),
     ("[prune]\nproportions = []", "[prune] proportions = [] must be distinct numbers from 0 to 1"),
     ("[prune]\nproportions = [0, 1.1]", "[prune] proportions = [0, 1.1] must be"),
     ("[prune]\nproportions = [true]", "[prune] proportions = [True] must be"),
