@@ -28,7 +28,7 @@ from topotune.followup.pruning import (
     pruned_accuracy,
     zeroed,
 )
-from topotune.search import study_file
+from topotune.search import options
 from topotune.topography.positions import positions
 from topotune.training.fit import fit
 
@@ -160,8 +160,8 @@ def test_a_pruned_channel_is_gone_from_the_output() -> None:
 
 
 def test_the_study_file_knows_the_same_words() -> None:
-    assert tuple(CRITERIA) == study_file.CRITERIA
-    assert SCOPES == study_file.SCOPES
+    assert tuple(CRITERIA) == options.CRITERIA
+    assert SCOPES == options.SCOPES
 
 
 def test_every_way_of_pruning_begins_at_the_same_accuracy(quick: Quick, tmp_path: Path) -> None:

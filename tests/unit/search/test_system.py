@@ -2,7 +2,6 @@
 
 import time
 
-import numpy as np
 import psutil
 import pytest
 import torch
@@ -15,15 +14,11 @@ MEMORY = "system/system_memory_usage_megabytes"
 
 def test_work_and_memory_are_seen() -> None:
     gauge = Gauge()
-    time.sleep(0.3)
-    idle = gauge.read()
-    block = np.ones(50_000_000, dtype=np.uint8)
-    until = time.process_time() + 0.5
+    started, until = time.perf_counter(), time.process_time() + 0.5
     while time.process_time() < until:
         pass
-    busy = gauge.read()
-    assert idle[CPU] < busy[CPU] <= 100 * psutil.cpu_count()
-    assert busy[MEMORY] - idle[MEMORY] == pytest.approx(block.nbytes / 1e6, abs=20)
+    busy, taken = gauge.read(), time.perf_counter() - started
+    assert 0.4 / taken < busy[CPU] / 100 <= psutil.cpu_count()  # half a second of work in that time, or more
     assert busy[MEMORY] == pytest.approx(psutil.Process().memory_info().rss / 1e6, abs=20)
 
 
