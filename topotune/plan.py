@@ -21,7 +21,8 @@ def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
     ``data`` is the folder of a user's own data, which are counted; other data sets need not be there.
     """
     grid = int(file.size(GRID_POINTS))
-    trials, workers = file.option("budget", "trials"), int(file.constants.get("workers", 1))
+    trials = int(min(file.option("budget", "trials"), file.size()))  # no configuration is tried twice
+    workers = int(file.constants.get("workers", 1))
     smallest = int(file.ends("batch_size")[0])  # the most steps
     samples = [dataset_entry(name, data).train for name in file.choices("dataset")]
     steps = max(steps_per_epoch(count, smallest, workers) for count in samples)

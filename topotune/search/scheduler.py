@@ -46,7 +46,7 @@ SAMPLERS: dict[str, Entry] = {
     "quasirandom": Entry(samplers.QMCSampler, {
         "scramble": True, "warn_independent_sampling": False, "warn_asynchronous_seeding": False,
     }, remembers=True),
-    "grid": Entry(_Grid, {"avoid_premature_stop": True}, finite=True),
+    "grid": Entry(_Grid, finite=True),
 }  # fmt: skip
 
 PRUNERS: dict[str, Callable[..., BasePruner]] = {

@@ -27,7 +27,10 @@ def confirm_best(session: Session) -> None:
     folder, seeds = session.folder, session.file.option("confirm", "seeds")
     selected = confirm.select(session.study.rows(), session.file.topographies)
     if not selected:
-        raise InputError(f"study {folder.name!r} has no trial to confirm; run: topotune search {folder.study_file}")
+        raise InputError(
+            f"study {folder.name!r} has no trial that can be confirmed; run: topotune search {folder.study_file}, "
+            "with more of what its budget lacks (--set budget.hours=…)"
+        )
     missing = [name for name in session.file.topographies if name not in selected]
     if missing:
         say(f"confirm: no usable trial of {', '.join(missing)}; left out")
@@ -68,6 +71,8 @@ def prune(session: Session) -> None:
     order = {model["config_hash"]: place for place, model in enumerate(models)}
     there = folder.pruned()
     rows = [row for row in there if row["config_hash"] in order and pruning.Cut.of(row) in cuts]
+    if len(rows) < len(there):
+        say(f"prune: {len(there) - len(rows)} rows of other ways of pruning leave pruning.csv; MLflow keeps them")
     if rows != read_csv(folder.pruning_table):  # so that it says what study.toml says, in all of its columns
         write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
     done = {(row["config_hash"], pruning.Cut.of(row)) for row in rows}

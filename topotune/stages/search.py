@@ -33,7 +33,7 @@ def search(session: Session) -> None:
     wanted = session.join_cluster()
     from topotune.search import runner  # ray: seconds that a finished stage need not wait for
 
-    with Progress("search", "trials", session.file.option("budget", "trials"), len(ended)) as progress:
+    with Progress("search", "trials", _most(session), len(ended)) as progress:
         watchers = [_Shown(progress, ended), logged, _Listed(study)]
         runner.search(study, session.site.data, wanted, watchers, measure)
         progress.say(progress.summary())
@@ -42,9 +42,14 @@ def search(session: Session) -> None:
     say(f"search: {why}; {_counted(session)}")
 
 
+def _most(session: Session) -> int:
+    """How many trials there can be."""
+    return int(min(session.file.option("budget", "trials"), session.file.size()))
+
+
 def _counted(session: Session) -> str:
-    """How many trials there are, by their state."""
-    states = Counter(row["state"] for row in session.study.rows())
+    """How many trials there are, by their state, while none is at work."""
+    states = Counter(row["state"].replace("running", "paused") for row in session.study.rows())
     return ", ".join(f"{count} {state}" for state, count in states.items())
 
 
