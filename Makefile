@@ -24,6 +24,8 @@ bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.layer --out bench/layer.json
 	$(BIN)/python -m tests.benchmarks.step --out bench/step.json
 	$(BIN)/python -m tests.benchmarks.trial_start --out bench/trial_start.json
+	$(BIN)/python -m tests.benchmarks.bookkeeping --out bench/bookkeeping.json
+	@test -z "$(DATA)" || $(BIN)/python -m tests.benchmarks.corruptions --data $(DATA) --out bench/corruptions.json
 	@test -z "$(DATA)" || $(BIN)/python -m tests.benchmarks.training --data $(DATA) --out bench/training.json
 	@test -z "$(DATA)" || $(BIN)/python -m tests.benchmarks.data_memory --data $(DATA) --out bench/data_memory.json
 

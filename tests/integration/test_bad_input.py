@@ -112,11 +112,8 @@ def begun(cli: Cli, name: str = "small") -> Path:
 @pytest.mark.slow
 def test_confirm_before_search_and_prune_before_confirm_say_what_comes_first(cli: Cli) -> None:
     folder = begun(cli)
-    one_error(
-        cli("confirm", "small"),
-        "'small' has no trial that can be confirmed",
-        f"topotune search {folder / 'study.toml'}",
-    )
+    again = f"topotune search {folder / 'study.toml'}"
+    one_error(cli("confirm", "small"), "'small' has no trial that can be confirmed", again)
     one_error(cli("prune", folder), "'small' has no confirmed models", "run: topotune confirm")
     assert not (folder / "confirm.csv").exists()
     assert not (folder / "pruning.csv").exists()
