@@ -60,14 +60,15 @@ def sleeper(job: dict[str, Any]) -> None:
 
     from ray import tune
 
+    from topotune.search.trial import SEED
     from topotune.training.records import EpochMetrics
 
     started = time.time()
     time.sleep(1.0)
     value = min(0.99, 0.5 + job["config"]["learning_rate"])
-    leave_metrics(Path(job["out"]), [value])
+    leave_metrics(Path(job["outs"][0]), [value])
     metrics = EpochMetrics(1, 1.0, 0.0, value, 1.0, 0.1, 1.0)
-    tune.report(asdict(metrics) | {"start_seconds": started - job["suggested_at"]})
+    tune.report(asdict(metrics) | {"start_seconds": started - job["suggested_at"], SEED: 0})
 
 
 def leave_metrics(trial: Path, values: list[float]) -> None:
