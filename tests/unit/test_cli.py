@@ -79,7 +79,7 @@ def test_what_the_machine_could_not_do_is_one_line_and_code_1(
 
 def test_plan_and_studies_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     space = tmp_path / "a.toml"
-    space.write_text("[fixed]\nepochs = 4\n[budget]\ntrials = 7\n")
+    space.write_text("[fixed]\nepochs = 4\n[nuisance]\nmomentum = {low = 0.1, high = 0.9}\n[budget]\ntrials = 7\n")
     assert main(["plan", str(space), "--json", "--set", "budget.trials=3"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["study"], plan["trials"], plan["search_epochs_at_most"]) == ("a", 3, 12)
