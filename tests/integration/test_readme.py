@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands."""
+"""The README's Python runs, and its study file loads, as they stand."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,22 @@ from typing import Any
 
 import torch
 
+from topotune.search.study_file import load_study
+
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS, TOML = (re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL) for kind in ("python", "toml"))
+
+
+def test_the_study_file_can_be_loaded(tmp_path: Path) -> None:
+    (text,) = TOML
+    path = tmp_path / "example.toml"
+    path.write_text(text, encoding="utf-8")
+    study = load_study(path)
+    assert study.topographies == ("none", "grid2d", "circle")
+    assert study.replicates == 3
+    several = load_study(path, {"objective.metric": ["validation_accuracy", "pruned_accuracy"], "study.pruner": "none"})
+    assert several.objectives == ("validation_accuracy", "pruned_accuracy")
 
 
 def test_three_lines_add_topography() -> None:
