@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# which tests: make test MARK=slow
+# which tests: make test MARK=slow; the quick ones in two processes, for a cluster wants the machine to itself
 MARK ?= not slow
+JOBS ?= $(if $(findstring not slow,$(MARK)),2,0)
 
 .PHONY: demo test lint bench clean
 .DELETE_ON_ERROR:
@@ -12,8 +13,9 @@ MARK ?= not slow
 demo: $(INSTALLED)
 	$(BIN)/topotune run search_spaces/digits.toml --studies studies
 
+test: export OMP_NUM_THREADS = 1
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "$(MARK)"
+	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARK)"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check topotune tests
