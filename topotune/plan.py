@@ -5,10 +5,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from topotune.config import SETTINGS
 from topotune.data import dataset_entry, steps_per_epoch
 from topotune.search.objectives import OBJECTIVES
-from topotune.search.space import Branch, Cases, Choices, Dimension, Plain, StudyFile, config_of, ends_of
+from topotune.search.space import Cases, Choices, Dimension, Plain, StudyFile, config_of, ends_of
 
 GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
 HOUR = 3600.0
@@ -69,7 +68,7 @@ def calibrate(file: StudyFile, data: Path | None, found: Mapping[str, Any]) -> d
     timed = {}
     for branch in file.branches:
         least = branch.values | {name: ends_of(one)[0] for name, one in branch.open.items()}
-        for model, dataset in product(*(_values(branch, name) for name in ("model", "dataset"))):
+        for model, dataset in product(*map(branch.choices, ("model", "dataset"))):
             config = config_of(least | {"model": model, "dataset": dataset})
             if (model, dataset) not in timed or config.topographic:  # which costs a little more
                 timed[model, dataset] = config
@@ -92,14 +91,6 @@ def calibrate(file: StudyFile, data: Path | None, found: Mapping[str, Any]) -> d
         "full_grid_hours": hours * found["full_grid_epochs"],
         "trials_in_budget": int(most / (trial * (share or 1.0))) if most else None,
     }
-
-
-def _values(branch: Branch, name: str) -> Sequence[Any]:
-    """The values that a setting of few can have in a branch."""
-    dimension = branch.open.get(name)
-    if isinstance(dimension, Choices):
-        return dimension.values
-    return (branch.values.get(name, SETTINGS[name].default),)
 
 
 def plan_text(found: Mapping[str, Any], timed: Mapping[str, Any] | None = None) -> str:

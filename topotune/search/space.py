@@ -84,6 +84,13 @@ class Branch:
             for name, value in point.items()
         )
 
+    def choices(self, name: str) -> tuple[Any, ...]:
+        """The values that a setting without a range can have here."""
+        dimension = self.open.get(name)
+        if isinstance(dimension, Choices):
+            return dimension.values
+        return (self.values.get(name, SETTINGS[name].default),)
+
 
 @dataclass(frozen=True)
 class StudyFile:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from topotune.errors import InputError
+from topotune.search.checks import check_layers
 from topotune.search.space import Case, Cases, Choices, Plain, Range, StudyFile, count, within
 from topotune.search.study_file import load_study, to_toml
 
@@ -212,3 +213,13 @@ def test_points_are_tables(load: Load) -> None:
     for text in ("enqueue = 3\n", "enqueue = [3]\n", "[[enqueue]]\n"):
         with pytest.raises(InputError, match=r"enqueue must be tables of settings: \[\[enqueue\]\]"):
             load(text)
+
+
+def test_layers_are_those_of_each_network(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    layers = [{"choices": ["fc1"], "when": {"model": "mnist_cnn"}}, {"choices": ["layer4.*"]}]
+    fixed = 'dataset = "mnist"\nmodel = {choices = ["mnist_cnn", "resnet18"]}\n'
+    path.write_text(f"[fixed]\n{fixed}[scientific]\ntopography = 'grid2d'\nweight = 0.1\n")
+    check_layers(load_study(path, {"layers": layers}))
+    with pytest.raises(InputError, match=r"model 'resnet18': layers = 'fc1': no layer matches 'fc1'"):
+        check_layers(load_study(path, {"layers": [layers[0], {"choices": ["fc1"]}]}))
