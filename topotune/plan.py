@@ -16,7 +16,8 @@ HOUR = 3600.0
 def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
     """What a study would do, in numbers; nothing is trained.
 
-    The full grid takes every choice, and 12 values of every range without steps, of the settings that a trial has.
+    The full grid takes every choice, and 12 values of every range without steps, of the settings that a trial has, on
+    as many seeds as the search.
     ``data`` is the folder of a user's own data, which are counted; other data sets need not be there.
     """
     grid = int(file.size(GRID_POINTS))
@@ -36,6 +37,7 @@ def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
         "objectives": list(file.objectives),
         "constraints": [one.words for one in file.constraints],
         "measured": {name: OBJECTIVES[name].cost for name in file.measures if OBJECTIVES[name].cost},
+        "pruner": file.option("study", "pruner"),
         "trials": trials,
         "workers": workers,
         "replicates": file.replicates,
@@ -47,7 +49,8 @@ def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
         "confirm_epochs": confirmed * file.epochs,
         "pruned_evaluations": confirmed * _ways_to_prune(file),
         "full_grid_trials": grid,
-        "full_grid_epochs": grid * file.epochs,
+        "full_grid_epochs": grid * file.epochs * file.replicates,
+        "full_grid_is_all": grid == file.size(),
     }
 
 
@@ -99,6 +102,8 @@ def plan_text(found: Mapping[str, Any], timed: Mapping[str, Any] | None = None) 
     fixed = [f"  {name:15} {value}" for name, value in found["fixed"].items()]
     share = found["search_epochs_at_most"] / max(found["full_grid_epochs"], 1)
     seeds = f" on {found['replicates']} seeds" if found["replicates"] > 1 else ""
+    values = "" if found["full_grid_is_all"] else f" ({GRID_POINTS} values a range)"
+    fewer = "" if found["pruner"] == "none" else "; stopped trials take fewer"
     asked = ", ".join(found["objectives"]) + "".join(f"; {one}" for one in found["constraints"])
     return "\n".join(
         [
@@ -111,12 +116,12 @@ def plan_text(found: Mapping[str, Any], timed: Mapping[str, Any] | None = None) 
             *(f"           {name} takes {cost}" for name, cost in found["measured"].items()),
             f"search:    {found['trials']} trials of {found['workers']} worker(s), at most {found['epochs_per_trial']} "
             f"epochs of {found['steps_per_epoch']} steps each{seeds}",
-            f"           at most {found['search_epochs_at_most']:,} epochs, {found['search_steps_at_most']:,} steps; "
-            "stopped trials take fewer",
+            f"           at most {found['search_epochs_at_most']:,} epochs, {found['search_steps_at_most']:,} steps"
+            + fewer,
             f"confirm:   {found['confirmed_models']} models, {found['confirm_epochs']:,} epochs",
             f"prune:     {found['pruned_evaluations']:,} evaluations",
-            f"full grid: {found['full_grid_trials']:,} trials, {found['full_grid_epochs']:,} epochs on one seed "
-            f"({GRID_POINTS} values a range); the search takes at most {share:.1%} of it",
+            f"full grid: {found['full_grid_trials']:,} trials, {found['full_grid_epochs']:,} epochs{seeds}{values}; "
+            f"the search takes at most {share:.1%} of it",
             *(_hours(timed) if timed else ()),
         ]
     )

@@ -14,6 +14,8 @@ from topotune.search.objectives import Constraint
 
 DECIDING = ("topography", "loss", "strength")  # what decides which other settings matter
 
+WHERE = ("loss", "layers")  # what says which layers are topographic, and so where a control is pruned
+
 TRIAL_SECTIONS = ("fixed", "scientific", "nuisance")
 
 
@@ -155,10 +157,10 @@ class StudyFile:
     def suggest(self, choose: Callable[[str, Plain], Any]) -> TrialConfig:
         """One trial's settings; ``choose`` is asked for each searched one that matters for it, by parameter.
 
-        The control has no topography, so it is asked nothing about one; but it keeps the study's own loss and layers,
-        which say where it is pruned.
+        The control has no topography, so it is asked nothing about one; but it keeps the study's own loss and layers
+        (of several the first), which say where it is pruned.
         """
-        values = dict(self.constants)
+        values = {name: self.choices(name)[0] for name in WHERE if name in self.dimensions} | self.constants
         for name in self.order:
             if name not in _unused(values) and (found := self.case(name, values)):
                 values[name] = choose(*found)
@@ -297,7 +299,7 @@ def config_of(values: Mapping[str, Any]) -> TrialConfig:
     Raises:
         InputError: they do not go together.
     """
-    left_out = _unused(values) - {"loss", "layers"}
+    left_out = _unused(values) - set(WHERE)
     return TrialConfig(**{name: value for name, value in values.items() if name not in left_out})
 
 
