@@ -16,8 +16,8 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "$(MARK)"
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check topotune tests
-	$(BIN)/ruff format --check topotune tests
+	$(BIN)/ruff check topotune tests docs
+	$(BIN)/ruff format --check topotune tests docs
 	$(BIN)/mypy topotune
 
 bench: $(INSTALLED)

@@ -291,6 +291,9 @@ def settings_table(study: Mapping[str, Any]) -> Table:
     return Table(("Role", "Setting", "Value or values"), tuple(rows), words=3)
 
 
+_IF_ANY = ("hours", "device_hours", "patience", "system_metrics", "finetune_epochs")  # 0 and false say nothing
+
+
 def method_table(study: Mapping[str, Any]) -> Table:
     """How the study went about it: sampler and pruner with their options, budget and what follows the search."""
     parts = ("study", "sampler", "pruner", "objective", "budget", "confirm", "prune", "robustness")
@@ -301,7 +304,8 @@ def method_table(study: Mapping[str, Any]) -> Table:
         for part, values in told
         for name, value in values.items()
         if (part, name) not in (("study", "name"), ("study", "description"))  # they head the page
-        and value != []  # nothing asked for
+        and not (value == [] or (name in _IF_ANY and not value))  # nothing asked for
+        and not (name == "finetune_proportions" and not values.get("finetune_epochs"))
     )
     return Table(("Part", "Setting", "Value"), tuple(rows), words=3)
 

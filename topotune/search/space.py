@@ -166,6 +166,16 @@ class StudyFile:
                 values[name] = choose(*found)
         return config_of(values)
 
+    def told(self, config: TrialConfig) -> dict[str, Any]:
+        """A trial's settings as a person compares them: those that any trial here uses, so that the control has them
+        too (weight 0), but for searched ones that mean nothing in this trial."""
+        unused = set.intersection(*(_unused(branch.values) for branch in self.branches))
+        meaningless = {name for name in self.dimensions if name != "weight" and name not in config.effective}
+        names = [
+            name for name, one in SETTINGS.items() if one.metadata["identity"] and name not in unused | meaningless
+        ]
+        return {name: getattr(config, name) for name in names}
+
     def case(self, name: str, values: Mapping[str, Any]) -> tuple[str, Plain] | None:
         """How a searched setting is searched where these values are settled: its parameter and dimension, if it is."""
         dimension = self.dimensions[name]

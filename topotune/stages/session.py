@@ -100,7 +100,7 @@ class Session:
         """Tell MLflow of a run. What can be searched for as a parameter (``params.model = 'vgg16'``) is no tag too."""
         tags = self._tags(stage) | {"config_hash": config.hash}
         name = f"{key.replace('/', ' ') if stage == 'search' else stage} {label(config)}"  # trial 7 …, confirm …
-        self.tracker.run(key, name, parent, config.effective, tags)
+        self.tracker.run(key, name, parent, self.file.told(config), tags)
 
     def log_arrangement(self, key: str, path: Path) -> None:
         """Tell MLflow how a run's channels got their positions: losses and moves, summed over the layers."""

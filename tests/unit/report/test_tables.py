@@ -120,12 +120,13 @@ def test_pruning_table_of_other_proportions_spreads_over_them() -> None:
 
 
 def test_settings_in_words() -> None:
-    study = {
+    study: dict[str, Any] = {
         "study": {"name": "demo", "description": "why", "sampler": "tpe"},
         "fixed": {"augment": True, "epochs": 27},
         "scientific": {"topography": {"choices": ["none", "grid2d"]}, "weight": {"low": 0.01, "high": 10, "log": True}},
         "nuisance": {"momentum": {"low": 0.5, "high": 0.9}, "odd": {"low": 1, "high": 2, "step": 0.5}},
-        "prune": {"proportions": [0.0, 0.5]},
+        "budget": {"hours": 0, "patience": 0, "keep": 10},
+        "prune": {"proportions": [0.0, 0.5], "finetune_epochs": 0, "finetune_proportions": [0.5]},
     }
     assert tables.settings_table(study).rows == (
         ("scientific", "topography", "one of none, grid2d"),
@@ -135,7 +136,12 @@ def test_settings_in_words() -> None:
         ("fixed", "augment", "true"),
         ("fixed", "epochs", "27"),
     )
-    assert tables.method_table(study).rows == (("study", "sampler", "tpe"), ("prune", "proportions", "0.0, 0.5"))
+    # no limit is nothing to tell of
+    assert tables.method_table(study).rows == (
+        ("study", "sampler", "tpe"), ("budget", "keep", "10"), ("prune", "proportions", "0.0, 0.5"),
+    )  # fmt: skip
+    study["prune"]["finetune_epochs"] = 2
+    assert tables.method_table(study).rows[-1] == ("prune", "finetune_proportions", "0.5")
 
 
 def test_conditions_and_options_in_words() -> None:
