@@ -1,5 +1,6 @@
 """What a study would do, and what it would take: counted from its file, and timed on this machine if asked for."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -75,15 +76,17 @@ def calibrate(file: StudyFile, data: Path | None, found: Mapping[str, Any]) -> d
             config = config_of(least | {"model": model, "dataset": dataset})
             if (model, dataset) not in timed or config.topographic:  # which costs a little more
                 timed[model, dataset] = config
-    seconds = {key: seconds_per_epoch(config, data) for key, config in timed.items()}
     one = next(iter(timed.values()))
     on_gpu = pick_device(one.device).type == "cuda"
-    gpus = file.option("budget", "gpus_per_worker")
-    each = (1.0 if gpus == "auto" else gpus) if on_gpu else file.option("budget", "cpus_per_worker")
+    cpus, gpus = (file.option("budget", f"{kind}_per_worker") for kind in ("cpus", "gpus"))
+    each = (1.0 if gpus == "auto" else gpus) if on_gpu else cpus
+    # a rank has as many threads as CPUs, as on a cluster
+    own = {key: config.replace(threads=config.threads or max(int(cpus), 1)) for key, config in timed.items()}
+    seconds = {key: seconds_per_epoch(config, data) for key, config in own.items()}
     hours = sum(seconds.values()) / len(seconds) * one.workers * each / HOUR  # device-hours of an epoch
     share = _not_stopped(file)
-    most = file.option("budget", "device_hours")
-    trial = hours * file.epochs * file.replicates
+    here = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
+    trial = hours * file.epochs * file.replicates * (share or 1.0)
     return {
         "timed_on": torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads",
         "device": "GPU" if on_gpu else "CPU",
@@ -92,8 +95,17 @@ def calibrate(file: StudyFile, data: Path | None, found: Mapping[str, Any]) -> d
         "search_hours_with_stopping": None if share is None else hours * found["search_epochs_at_most"] * share,
         "confirm_hours": hours * found["confirm_epochs"],
         "full_grid_hours": hours * found["full_grid_epochs"],
-        "trials_in_budget": int(most / (trial * (share or 1.0))) if most else None,
+        "trials_in_budget": _fitting(file, trial, here // (each * one.workers) * each * one.workers),
     }
+
+
+def _fitting(file: StudyFile, trial: float, here: float) -> int | None:
+    """How many trials the budget has time for; None where it has no limit of time.
+
+    trial: device-hours of one. here: how many devices of this machine trials can take at once.
+    """
+    limits = [file.option("budget", "device_hours"), file.option("budget", "hours") * here]
+    return min((int(limit / trial) for limit in limits if limit), default=None)
 
 
 def plan_text(found: Mapping[str, Any], timed: Mapping[str, Any] | None = None) -> str:
@@ -136,7 +148,7 @@ def _hours(timed: Mapping[str, Any]) -> list[str]:
         *(f"  {name}: {seconds:g} s an epoch" for name, seconds in timed["seconds_per_epoch"].items()),
         f"  search at most {_number(timed['search_hours_at_most'])} {unit}{about}; "
         f"confirm {_number(timed['confirm_hours'])}; full grid {_number(timed['full_grid_hours'])}",
-        *([f"  the budget's device-hours are enough for about {trials:,} trials"] if trials is not None else []),
+        *([f"  the budget's time is enough for about {trials:,} trials, here"] if trials is not None else []),
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from topotune import plan as plans
 from topotune.plan import calibrate, plan, plan_text
 from topotune.search.study_file import load_study
 
@@ -147,7 +148,15 @@ def test_hours_are_those_of_steps_timed_here(space: Path) -> None:
     assert timed["trials_in_budget"] == int(1 / (timed["search_hours_with_stopping"] / 10))
     text = plan_text(found, timed)
     assert "CPU-hours, about" in text
-    assert "the budget's device-hours are enough for about" in text
+    assert "the budget's time is enough for about" in text
+
+
+@pytest.mark.parametrize(
+    ("hours", "device_hours", "trials"), [(0, 0, None), (3, 0, 12), (0, 3, 6), (3, 1, 2), (3, 100, 12)]
+)
+def test_trials_that_the_time_is_enough_for(hours: float, device_hours: float, trials: int | None, space: Path) -> None:
+    file = load_study(space, {"budget.hours": hours, "budget.device_hours": device_hours})
+    assert plans._fitting(file, trial=0.5, here=2) == trials
 
 
 def _steps(samples: int, batch: int) -> int:
