@@ -61,8 +61,8 @@ def standing_text(folder: StudyFolder, top: int, curves: bool = False) -> str:
         shares = [(name, f"{share:.2f}") for name, share in found["importances"].items()]
         lines += ["", *columns([("Setting", "Importance"), *shares])]
     if front := found["pareto_front"]:
-        ranks = [tuple(map(wording.number, row.values())) for row in front]
-        lines += ["", "Pareto front:", *columns([tuple(front[0]), *ranks])]
+        best = tables.front_table(front)
+        lines += ["", "Pareto front:", *columns([best.header, *best.rows])]
     if found.get("confirm"):
         confirmed = tables.confirmed_table(found["confirm"])
         lines += ["", *columns([confirmed.header, *confirmed.rows]), ""]

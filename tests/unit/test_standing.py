@@ -129,7 +129,7 @@ def test_the_front_of_several_objectives(folder: StudyFolder) -> None:
     assert len(found) == 12
     assert list(found[0]) == ["id", "validation_accuracy", "parameters"]
     assert found[0]["validation_accuracy"] == max(row["validation_accuracy"] for row in found)
-    assert "Pareto front:\nid  validation_accuracy  parameters\n" in standing.standing_text(folder, 1)
+    assert "Pareto front:\nTrial  Validation accuracy (%)  Parameters\n" in standing.standing_text(folder, 1)
 
 
 def test_a_study_that_has_not_begun(tmp_path: Path) -> None:

@@ -147,6 +147,13 @@ def leaderboard(trials: Sequence[Row], top: int = 10) -> Table:
     return Table(header, rows, words=3)
 
 
+def front_table(front: Sequence[Row]) -> Table:
+    """The trials of a Pareto front, by their objectives."""
+    names = [name for name in front[0] if name != "id"]
+    rows = tuple((str(row["id"]), *(_measure(name, row[name]) for name in names)) for row in front)
+    return Table(("Trial", *map(_heading, names)), rows)
+
+
 def _between(trials: Sequence[Row], first: str, last: str, without: Sequence[str] = ()) -> list[str]:
     """The columns that trials.csv has between two of those that it always has."""
     names = list(trials[0]) if trials else []
