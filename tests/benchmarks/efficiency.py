@@ -123,30 +123,33 @@ def aim(trainings: Mapping[tuple[Point, int], Training], metric: str) -> Aim:
     return Aim(means, max(means.values()), deviation / math.sqrt(SEEDS))
 
 
-def search(one: tuple[str, int]) -> int | None:
-    """Epochs trained until a trial was a good point; None where the grid's were not enough.
+def search(one: tuple[str, int]) -> tuple[int | None, int | None]:
+    """Epochs trained until a trial was a good point, and until one was the best; None where the grid's were too few.
 
     one: the sampler and the repetition.
     """
     sampler, seed = one
     trainings = recorded()
-    good = aim(trainings, PRUNED).good
+    wanted = aim(trainings, PRUNED)
+    best = max(POINTS, key=wanted.means.__getitem__)
     with tempfile.TemporaryDirectory() as name:
         folder = StudyFolder(Path(name) / "efficiency")
         write_text(Path(name) / "efficiency.toml", SPACE)
         overrides = {"study.seed": seed, "study.sampler": sampler, "objective.metric": PRUNED}
         study = Study(load_study(Path(name) / "efficiency.toml", overrides), folder)
-        trained = 0
+        trained, good = 0, None
         try:
             while trained < GRID_EPOCHS and (asked := study.ask()):
                 at = point(asked.config.topography, asked.config.weight)
                 _replay(study, asked, [trainings[at, step] for step in range(SEEDS)])
                 trained += EPOCHS
-                if at in good:
-                    return trained
+                if good is None and at in wanted.good:
+                    good = trained
+                if at == best:
+                    return good, trained
         finally:
             study.close()
-    return None
+    return good, None
 
 
 def _replay(study: Study, asked: Asked, seeds: list[Training]) -> None:
@@ -160,12 +163,14 @@ def _replay(study: Study, asked: Asked, seeds: list[Training]) -> None:
     study.end(asked.number, "complete", Ending(measured={PRUNED: pruned}))
 
 
-def _told(sampler: str, found: list[int | None]) -> dict[str, Any]:
+def _told(sampler: str, found: list[tuple[int | None, int | None]]) -> dict[str, Any]:
     """Print how one sampler did; what a file keeps of it. A search that never found it counts as the longest."""
-    values = sorted(math.inf if one is None else one for one in found)
-    low, middle, high = (values[round(part * (len(values) - 1))] for part in (0.25, 0.5, 0.75))
-    spread = f"{middle:.0f} ({low:.0f} to {high:.0f})"
-    print(f"{sampler:8} {spread:>22} {middle / GRID_EPOCHS:6.2f}", flush=True)
+    cells = []
+    for epochs in zip(*found, strict=True):
+        values = sorted(math.inf if one is None else one for one in epochs)
+        low, middle, high = (values[round(part * (len(values) - 1))] for part in (0.25, 0.5, 0.75))
+        cells.append(f"{f'{middle:.0f} ({low:.0f} to {high:.0f})':>22} {middle / GRID_EPOCHS:6.2f}")
+    print(f"{sampler:8}", *cells, flush=True)
     return {"sampler": sampler, "epochs": found}
 
 
@@ -184,7 +189,7 @@ def main() -> None:
         control = "with" if POINTS[0] in one.good else "without"
         print(f"{metric}: best {one.best:.4f}, standard error {one.error:.4f}, the control {one.means[POINTS[0]]:.4f}")
         print(f"  within one standard error of the best: {len(one.good)} points, {control} the control")
-    print("sampler    epochs: median (quartiles), share of the grid's")
+    print("epochs: median (quartiles), and share of the grid's, to within a standard error, and to the best itself")
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         every = pool.map(search, product(SAMPLERS, range(options.repetitions)))
         rows = [_told(one, [next(every) for _ in range(options.repetitions)]) for one in SAMPLERS]
