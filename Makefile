@@ -18,8 +18,8 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARK)"
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check topotune tests
-	$(BIN)/ruff format --check topotune tests
+	$(BIN)/ruff check topotune tests docs
+	$(BIN)/ruff format --check topotune tests docs
 	$(BIN)/mypy topotune
 
 bench: $(INSTALLED)
@@ -27,6 +27,10 @@ bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.step --out bench/step.json
 	$(BIN)/python -m tests.benchmarks.trial_start --out bench/trial_start.json
 	$(BIN)/python -m tests.benchmarks.bookkeeping --out bench/bookkeeping.json
+	$(BIN)/python -m tests.benchmarks.efficiency --out bench/efficiency.json
+	$(BIN)/python -m tests.benchmarks.tracking --out bench/tracking.json
+	$(BIN)/python -m tests.benchmarks.against_ray --out bench/against_ray.json
+	$(BIN)/python -m tests.benchmarks.faults --out bench/faults.json
 	@test -z "$(DATA)" || $(BIN)/python -m tests.benchmarks.corruptions --data $(DATA) --out bench/corruptions.json
 	@test -z "$(DATA)" || $(BIN)/python -m tests.benchmarks.training --data $(DATA) --out bench/training.json
 	@test -z "$(DATA)" || $(BIN)/python -m tests.benchmarks.data_memory --data $(DATA) --out bench/data_memory.json

@@ -3,7 +3,7 @@
     topotune ui --studies studies &
     python docs/screenshots.py studies/digits --mlflow http://127.0.0.1:5000 --out docs
 
-Writes report.png, report-dark.png, report-telephone.png and, where MLflow's address is given, mlflow-compare.png.
+Writes report.png and, where MLflow's address is given, mlflow-compare.png.
 """
 
 import argparse
@@ -17,8 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-SIZES = {"report": (1280, 3000), "report-dark": (1280, 3000), "report-telephone": (500, 2400)}  # width, height
-WIDE = (1600, 1400)
+TALL, WIDE = (1100, 2600), (1700, 1000)  # width, height
 COMPARED = 5  # of the best trials
 
 
@@ -28,9 +27,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs"), help="where the pictures go (default: docs)")
     parser.add_argument("--mlflow", help="the address of MLflow's pages, as topotune ui says it")
     options = parser.parse_args()
-    for name, size in SIZES.items():
-        dark = ["--blink-settings=preferredColorScheme=0"] if name == "report-dark" else []
-        photograph((options.study / "report.html").resolve().as_uri(), options.out / f"{name}.png", size, *dark)
+    photograph((options.study / "report.html").resolve().as_uri(), options.out / "report.png", TALL)
     if options.mlflow:
         wait = "--virtual-time-budget=60000"  # ms: the page asks the server for its data
         photograph(compare_page(options.mlflow, options.study.name), options.out / "mlflow-compare.png", WIDE, wait)

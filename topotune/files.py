@@ -99,7 +99,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 
 def read_csv(path: Path) -> list[Row]:
-    """The rows of a CSV file, numbers as numbers and empty cells as ``None``; no file means no rows.
+    """The rows of a CSV file, numbers and truths as such and empty cells as ``None``; no file means no rows.
 
     Raises:
         InputError: a row is cut short or too long.
@@ -122,6 +122,8 @@ def _parse(name: str, cell: str | None) -> Any:
         return None
     if name in _TEXT:
         return cell
+    if cell in ("True", "False"):
+        return cell == "True"
     for kind in (int, float):
         try:
             return kind(cell)

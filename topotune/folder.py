@@ -33,6 +33,7 @@ CONFIRM_COLUMNS = (
 PRUNING_COLUMNS = (
     "topography", "weight", "seed", "criterion", "scope", "proportion", "finetune_epochs", "accuracy", "config_hash",
 )  # fmt: skip
+SEED_FOLDER = "seed-"  # what the folder of a trial's further seed begins with, within the trial's own
 _PRUNED_ONCE = {"criterion": "l2", "scope": "topographic", "finetune_epochs": 0}  # before there was a choice
 ROBUSTNESS_COLUMNS = (
     "topography", "weight", "seed", "perturbation", "level", "draw", "accuracy", "clean_accuracy", "source",
@@ -111,7 +112,7 @@ class StudyFolder:
     def replicates(self, number: int, seeds: int) -> list[Path]:
         """The folders of one trial's runs, one a seed; the first one is the trial's own."""
         own = self.trial(number)
-        return [own, *(own / f"seed-{step}" for step in range(1, seeds))]
+        return [own, *(own / f"{SEED_FOLDER}{step}" for step in range(1, seeds))]
 
     def confirmed(self, config: TrialConfig) -> Path:
         """The folder of one confirmed model."""

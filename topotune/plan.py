@@ -1,14 +1,14 @@
 """What a study would do, and what it would take: counted from its file, and timed on this machine if asked for."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from topotune.config import SETTINGS
 from topotune.data import dataset_entry, steps_per_epoch
 from topotune.search.objectives import OBJECTIVES
-from topotune.search.space import Branch, Cases, Choices, Dimension, Plain, StudyFile, config_of, ends_of
+from topotune.search.space import Cases, Choices, Dimension, Plain, StudyFile, config_of, ends_of
 
 GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
 HOUR = 3600.0
@@ -17,7 +17,8 @@ HOUR = 3600.0
 def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
     """What a study would do, in numbers; nothing is trained.
 
-    The full grid takes every choice, and 12 values of every range without steps, of the settings that a trial has.
+    The full grid takes every choice, and 12 values of every range without steps, of the settings that a trial has, on
+    as many seeds as the search.
     ``data`` is the folder of a user's own data, which are counted; other data sets need not be there.
     """
     grid = int(file.size(GRID_POINTS))
@@ -37,6 +38,7 @@ def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
         "objectives": list(file.objectives),
         "constraints": [one.words for one in file.constraints],
         "measured": {name: OBJECTIVES[name].cost for name in file.measures if OBJECTIVES[name].cost},
+        "pruner": file.option("study", "pruner"),
         "trials": trials,
         "workers": workers,
         "replicates": file.replicates,
@@ -48,7 +50,8 @@ def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
         "confirm_epochs": confirmed * file.epochs,
         "pruned_evaluations": confirmed * _ways_to_prune(file),
         "full_grid_trials": grid,
-        "full_grid_epochs": grid * file.epochs,
+        "full_grid_epochs": grid * file.epochs * file.replicates,
+        "full_grid_is_all": grid == file.size(),
     }
 
 
@@ -69,19 +72,21 @@ def calibrate(file: StudyFile, data: Path | None, found: Mapping[str, Any]) -> d
     timed = {}
     for branch in file.branches:
         least = branch.values | {name: ends_of(one)[0] for name, one in branch.open.items()}
-        for model, dataset in product(*(_values(branch, name) for name in ("model", "dataset"))):
+        for model, dataset in product(*map(branch.choices, ("model", "dataset"))):
             config = config_of(least | {"model": model, "dataset": dataset})
             if (model, dataset) not in timed or config.topographic:  # which costs a little more
                 timed[model, dataset] = config
-    seconds = {key: seconds_per_epoch(config, data) for key, config in timed.items()}
     one = next(iter(timed.values()))
     on_gpu = pick_device(one.device).type == "cuda"
-    gpus = file.option("budget", "gpus_per_worker")
-    each = (1.0 if gpus == "auto" else gpus) if on_gpu else file.option("budget", "cpus_per_worker")
+    cpus, gpus = (file.option("budget", f"{kind}_per_worker") for kind in ("cpus", "gpus"))
+    each = (1.0 if gpus == "auto" else gpus) if on_gpu else cpus
+    # a rank has as many threads as CPUs, as on a cluster
+    own = {key: config.replace(threads=config.threads or max(int(cpus), 1)) for key, config in timed.items()}
+    seconds = {key: seconds_per_epoch(config, data) for key, config in own.items()}
     hours = sum(seconds.values()) / len(seconds) * one.workers * each / HOUR  # device-hours of an epoch
     share = _not_stopped(file)
-    most = file.option("budget", "device_hours")
-    trial = hours * file.epochs * file.replicates
+    here = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
+    trial = hours * file.epochs * file.replicates * (share or 1.0)
     return {
         "timed_on": torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads",
         "device": "GPU" if on_gpu else "CPU",
@@ -90,16 +95,17 @@ def calibrate(file: StudyFile, data: Path | None, found: Mapping[str, Any]) -> d
         "search_hours_with_stopping": None if share is None else hours * found["search_epochs_at_most"] * share,
         "confirm_hours": hours * found["confirm_epochs"],
         "full_grid_hours": hours * found["full_grid_epochs"],
-        "trials_in_budget": int(most / (trial * (share or 1.0))) if most else None,
+        "trials_in_budget": _fitting(file, trial, here // (each * one.workers) * each * one.workers),
     }
 
 
-def _values(branch: Branch, name: str) -> Sequence[Any]:
-    """The values that a setting of few can have in a branch."""
-    dimension = branch.open.get(name)
-    if isinstance(dimension, Choices):
-        return dimension.values
-    return (branch.values.get(name, SETTINGS[name].default),)
+def _fitting(file: StudyFile, trial: float, here: float) -> int | None:
+    """How many trials the budget has time for; None where it has no limit of time.
+
+    trial: device-hours of one. here: how many devices of this machine trials can take at once.
+    """
+    limits = [file.option("budget", "device_hours"), file.option("budget", "hours") * here]
+    return min((int(limit / trial) for limit in limits if limit), default=None)
 
 
 def plan_text(found: Mapping[str, Any], timed: Mapping[str, Any] | None = None) -> str:
@@ -108,6 +114,8 @@ def plan_text(found: Mapping[str, Any], timed: Mapping[str, Any] | None = None) 
     fixed = [f"  {name:15} {value}" for name, value in found["fixed"].items()]
     share = found["search_epochs_at_most"] / max(found["full_grid_epochs"], 1)
     seeds = f" on {found['replicates']} seeds" if found["replicates"] > 1 else ""
+    values = "" if found["full_grid_is_all"] else f" ({GRID_POINTS} values a range)"
+    fewer = "" if found["pruner"] == "none" else "; stopped trials take fewer"
     asked = ", ".join(found["objectives"]) + "".join(f"; {one}" for one in found["constraints"])
     return "\n".join(
         [
@@ -120,12 +128,12 @@ def plan_text(found: Mapping[str, Any], timed: Mapping[str, Any] | None = None) 
             *(f"           {name} takes {cost}" for name, cost in found["measured"].items()),
             f"search:    {found['trials']} trials of {found['workers']} worker(s), at most {found['epochs_per_trial']} "
             f"epochs of {found['steps_per_epoch']} steps each{seeds}",
-            f"           at most {found['search_epochs_at_most']:,} epochs, {found['search_steps_at_most']:,} steps; "
-            "stopped trials take fewer",
+            f"           at most {found['search_epochs_at_most']:,} epochs, {found['search_steps_at_most']:,} steps"
+            + fewer,
             f"confirm:   {found['confirmed_models']} models, {found['confirm_epochs']:,} epochs",
             f"prune:     {found['pruned_evaluations']:,} evaluations",
-            f"full grid: {found['full_grid_trials']:,} trials, {found['full_grid_epochs']:,} epochs on one seed "
-            f"({GRID_POINTS} values a range); the search takes at most {share:.1%} of it",
+            f"full grid: {found['full_grid_trials']:,} trials, {found['full_grid_epochs']:,} epochs{seeds}{values}; "
+            f"the search takes at most {share:.1%} of it",
             *(_hours(timed) if timed else ()),
         ]
     )
@@ -140,7 +148,7 @@ def _hours(timed: Mapping[str, Any]) -> list[str]:
         *(f"  {name}: {seconds:g} s an epoch" for name, seconds in timed["seconds_per_epoch"].items()),
         f"  search at most {_number(timed['search_hours_at_most'])} {unit}{about}; "
         f"confirm {_number(timed['confirm_hours'])}; full grid {_number(timed['full_grid_hours'])}",
-        *([f"  the budget's device-hours are enough for about {trials:,} trials"] if trials is not None else []),
+        *([f"  the budget's time is enough for about {trials:,} trials, here"] if trials is not None else []),
     ]
 
 

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from topotune.config import NONE
 from topotune.files import Row, read_csv, read_table
 from topotune.folder import StudyFolder, ranked
 from topotune.report import tables, wording
+from topotune.search.space import StudyFile
+from topotune.search.study_file import load_study
 from topotune.show import columns
 from topotune.training import CONFIG, METRICS, WEIGHTS
 
@@ -18,9 +21,10 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
 
     Its summary.json, and: ``leaderboard`` (the best complete trials), ``states``, ``spent``, ``disk`` (bytes),
     ``importances`` (setting -> share, none for fewer than 10 complete trials), ``pareto_front`` (where there are
-    several objectives), and ``curves`` (trial -> validation accuracy by epoch) of the leaderboard if asked for.
+    several objectives), and ``curves`` (trial -> validation accuracy by epoch, the mean over its seeds) of the
+    leaderboard if asked for.
     """
-    trials = read_csv(folder.trials_table)
+    trials, file = read_csv(folder.trials_table), load_study(folder.study_file)
     own = [row for row in trials if not row.get("source")]  # what earlier studies measured cost nothing here
     best = ranked(trials)[:top]
     summary = read_table(folder.summary) if folder.summary.exists() else {}
@@ -31,8 +35,9 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
         "states": tables.count_states(trials),
         "spent": _spent(folder, own),
         "disk": _disk(folder),
-        **_searched(folder),
-        **({"curves": {str(row["id"]): _curve(folder, row) for row in best}} if curves else {}),
+        "seeds": file.replicates,
+        **_searched(folder, file),
+        **({"curves": {str(row["id"]): _curve(folder, row, file.replicates) for row in best}} if curves else {}),
         **summary,
         "report": str(folder.report) if folder.report.exists() else None,
     }
@@ -48,15 +53,16 @@ def standing_text(folder: StudyFolder, top: int, curves: bool = False) -> str:
     board = tables.leaderboard(trials, top)
     if board.rows:
         lines += ["", *columns([board.header, *board.rows])]
+    mean = f", mean of {found['seeds']} seeds" if found["seeds"] > 1 else ""
     for trial, curve in found.get("curves", {}).items():
         points = " ".join(f"{epoch}:{100 * value:.2f}" for epoch, value in curve.items())
-        lines += [""] * (trial == str(found["leaderboard"][0]["id"])) + [f"trial {trial}, % by epoch: {points}"]
+        lines += [""] * (trial == str(found["leaderboard"][0]["id"])) + [f"trial {trial}, % by epoch{mean}: {points}"]
     if found["importances"]:
         shares = [(name, f"{share:.2f}") for name, share in found["importances"].items()]
         lines += ["", *columns([("Setting", "Importance"), *shares])]
     if front := found["pareto_front"]:
-        ranks = [tuple(map(wording.number, row.values())) for row in front]
-        lines += ["", "Pareto front:", *columns([tuple(front[0]), *ranks])]
+        best = tables.front_table(front)
+        lines += ["", "Pareto front:", *columns([best.header, *best.rows])]
     if found.get("confirm"):
         confirmed = tables.confirmed_table(found["confirm"])
         lines += ["", *columns([confirmed.header, *confirmed.rows]), ""]
@@ -115,22 +121,24 @@ def _bytes(folder: Path, pattern: str) -> int:
     return total
 
 
-def _searched(folder: StudyFolder) -> dict[str, Any]:
+def _searched(folder: StudyFolder, file: StudyFile) -> dict[str, Any]:
     """What Optuna knows of the search."""
     from topotune.search import analysis  # a quarter of a second
-    from topotune.search.study_file import load_study
 
-    study, file = analysis.open_read_only(folder), load_study(folder.study_file)
-    return {
-        "importances": analysis.importances(study) if study else {},
-        "pareto_front": analysis.pareto_front(study, file.objectives) if study else [],
-    }
+    study = analysis.open_read_only(folder)
+    if study is None:
+        return {"importances": {}, "pareto_front": []}
+    front = analysis.pareto_front(analysis.judged(study, file), file.objectives)
+    return {"importances": analysis.importances(study), "pareto_front": front}
 
 
-def _curve(folder: StudyFolder, row: Row) -> dict[str, float]:
-    """Epoch -> validation accuracy, of one trial."""
-    metrics = read_csv(folder.trial(row["id"]) / METRICS)
-    return {str(epoch["epoch"]): epoch["validation_accuracy"] for epoch in metrics}
+def _curve(folder: StudyFolder, row: Row, seeds: int) -> dict[str, float]:
+    """Epoch -> validation accuracy, of one complete trial: the mean over its seeds."""
+    every: dict[str, list[float]] = {}
+    for path in folder.replicates(row["id"], seeds):
+        for epoch in read_csv(path / METRICS):
+            every.setdefault(str(epoch["epoch"]), []).append(epoch["validation_accuracy"])
+    return {epoch: fmean(values) for epoch, values in every.items()}
 
 
 def _time(seconds: float) -> str:

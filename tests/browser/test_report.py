@@ -5,12 +5,15 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from tests.conftest import ROOT
 from tests.unit.report.conftest import MakeStudy
 from tests.unit.report.conftest import make_study as make_study
 from topotune.report.page import write_report
@@ -35,11 +38,17 @@ Browse = Callable[[str], tuple[list[dict[str, Any]], str]]
 
 
 @pytest.fixture
-def browse(tmp_path: Path) -> Browse:
-    """What Chromium makes of a report at each width, and what it complains of; skips where there is none."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no chromium on this machine")
+def chromium() -> str:
+    """The browser; skips where there is none."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if not found:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    return found
+
+
+@pytest.fixture
+def browse(chromium: str, tmp_path: Path) -> Browse:
+    """What Chromium makes of a report at each width, and what it complains of."""
 
     def look(report: str) -> tuple[list[dict[str, Any]], str]:
         path = tmp_path / "frames.html"
@@ -80,3 +89,16 @@ def test_the_browser_sees_what_is_wrong(make_study: MakeStudy, browse: Browse) -
     assert all(page["scrolls"] >= 2000 for page in pages)
     assert [page["images"][-1] for page in pages] == [False, False]
     assert "Content Security Policy" in complaints
+
+
+def test_a_photograph_of_a_report(chromium: str, make_study: MakeStudy, tmp_path: Path) -> None:
+    """docs/screenshots.py, as a person runs it."""
+    folder = make_study("prune")
+    write_report(folder)
+    command = [sys.executable, ROOT / "docs" / "screenshots.py", folder.path, "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'report.png'}\n"
+    with Image.open(tmp_path / "report.png") as picture:
+        assert picture.size == (1100, 2600)
+        assert len(picture.convert("L").getcolors() or []) > 50  # not one blank sheet

@@ -32,6 +32,7 @@ from tests.integration.support import (
     wait_for,
     write_space,
 )
+from topotune.search.runner import RESTARTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -203,6 +204,26 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(start: Star
     other = cli.cwd / f"undisturbed-{workers}"
     assert [{**one, "seconds": ""} for one in rows(other / "metrics.csv")] == [{**one, "seconds": ""} for one in own]
     assert same_weights(topotune.load_checkpoint(trial), topotune.load_checkpoint(other))
+
+
+def test_a_trial_whose_process_is_killed_again_and_again_is_not_given_up(start: Started) -> None:
+    """As on machines that are taken away: more often than a trial that gets nowhere would be started again."""
+    cli, epochs = start.cli, 60
+    space = write_space(cli.cwd, SINGLE.format(name="again", epochs=epochs), "again.toml")
+    process = start("search", space)
+    trial = cli.cwd / "studies" / "again" / "trials" / "00000"
+    killed: set[int] = set()
+    for _ in range(RESTARTS + 2):
+        before = line_count(trial / "metrics.csv")
+        wait_for(lambda: line_count(trial / "metrics.csv") > before + 1, 120, "an epoch", process)  # noqa: B023
+        (target,) = [one for one in start.look(process, r"ray::ImplicitFunc") if one.pid not in killed]
+        killed.add(target.pid)
+        target.kill()
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert errors.count("it goes on from its last checkpoint") == RESTARTS + 2
+    (row,) = rows(cli.cwd / "studies" / "again" / "trials.csv")
+    assert (row["state"], row["epochs"]) == ("complete", str(epochs))
 
 
 # one trial of the control

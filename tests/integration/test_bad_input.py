@@ -49,6 +49,8 @@ WRONG_VALUES = {
     "batches greater than the data": ("batch_size=5000", "batch_size = 5000", "1077 training images of 'digits'"),
     "batches smaller than the gang": ("workers=40", "batch_size 64", "40 workers"),
     "a gang to be searched": ("workers={low=1, high=2}", "workers cannot be searched", "the same resources"),
+    "a layer that there is not": ("layers=foo", "layers = 'foo'", "no layer matches 'foo'", "conv1, conv2"),
+    "a threshold for nothing": ("sampler.n_startup_trials=-1", "[sampler] n_startup_trials = -1", ">= 0"),
     "rungs above the last epoch": ("budget.min_epochs=7", "[budget] min_epochs = 7", "6 epochs"),
 }
 

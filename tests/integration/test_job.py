@@ -124,8 +124,8 @@ def test_a_driver_outside_joins_with_the_token_only(head: Head, cli: Cli, tmp_pa
     assert "Traceback" not in refused.stderr
     last = refused.stderr.splitlines()[-1]  # after Ray's own lines
     assert last.startswith(f"topotune: error: no Ray cluster at '{head.gcs}'")
-    assert "RAY_AUTH_TOKEN" in last
+    assert "set RAY_AUTH_MODE=token, and put the head's into RAY_AUTH_TOKEN" in last
     assert not (tmp_path / "studies" / "small").exists()
-    joined = cli(*words, RAY_AUTH_TOKEN_PATH=head.env["RAY_AUTH_TOKEN_PATH"])
+    joined = cli(*words, RAY_AUTH_TOKEN=Path(head.env["RAY_AUTH_TOKEN_PATH"]).read_text())
     assert joined.returncode == 0, joined.stderr
     assert len(rows(tmp_path / "studies" / "small" / "trials.csv")) == 2

@@ -1,11 +1,13 @@
-"""The README's Python runs, and its study file loads, as they stand."""
+"""The README's Python runs, its study file loads, and its commands are commands, as they stand."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from topotune.cli import _parser
 from topotune.search.study_file import load_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,3 +35,13 @@ def test_three_lines_add_topography() -> None:
     assert names["loss"] > task
     assert all(parameter.grad.isfinite().all() for parameter in names["model"].parameters())
     assert not any(module._forward_hooks for module in names["model"].modules())
+
+
+def test_every_command_is_one() -> None:
+    """With its options; and the study files that they name are there."""
+    lines = re.findall(r"^    (topotune .*?[^\\])$", README, re.MULTILINE | re.DOTALL)
+    assert len(lines) > 10
+    for line in lines:
+        _, *words = shlex.split(line.replace("\\\n", " "), comments=True)
+        _parser().parse_args(words)
+        assert all((ROOT / word).is_file() for word in words if word.startswith("search_spaces/")), line

@@ -279,8 +279,8 @@ def parent(run: Any) -> str | None:
 
 
 def has_settings(run: Any, config: Mapping[str, Any]) -> bool:
-    """Whether the settings that can change the result, and no others, are the run's parameters."""
-    without = {"device", "threads"} | unused_settings(config["topography"], config["loss"], config["strength"])
+    """Whether the settings that matter to any trial of the study, and no others, are the run's parameters."""
+    without = {"device", "threads"} | unused_settings("grid2d", config["loss"], config["strength"])
     wanted = {name: str(value) for name, value in config.items() if name not in without}
     return dict(run.data.params) == wanted
 

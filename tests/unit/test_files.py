@@ -65,6 +65,8 @@ def test_csv_cells_have_types(tmp_path: Path) -> None:
     first, second = files.read_csv(path)
     assert first == {"whole": 3, "part": 0.5, "text": 'a, "b"', "empty": None, "exponent": 1e-5}
     assert [type(value) for value in second.values()] == [int, float, str, type(None), int]
+    files.write_csv(path, ["kept"], [{"kept": True}, {"kept": False}, {"kept": None}])
+    assert [row["kept"] for row in files.read_csv(path)] == [True, False, None]
     assert files.read_csv(tmp_path / "none.csv") == []
 
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from topotune import plan as plans
 from topotune.plan import calibrate, plan, plan_text
 from topotune.search.study_file import load_study
+
+SPACES = Path(__file__).parents[2] / "search_spaces"
 
 SPACE = """
 [fixed]
@@ -62,7 +65,7 @@ def test_a_plan_in_words(space: Path) -> None:
     assert "at most 40 epochs, 440 steps" in text
     assert "confirm:   6 models, 24 epochs" in text
     assert "prune:     18 evaluations" in text
-    assert "full grid: 180 trials, 720 epochs on one seed (12 values a range)" in text
+    assert "full grid: 180 trials, 720 epochs (12 values a range); the search takes" in text
     assert "at most 5.6% of it" in text  # 40 / 720
 
 
@@ -117,6 +120,7 @@ def test_seeds_and_measures_are_counted(space: Path) -> None:
     assert "asked:     validation_accuracy, pruned_accuracy\n" in text
     assert "           pruned_accuracy takes 11 evaluations of the validation part a trial and seed" in text
     assert "at most 4 epochs of 11 steps each on 3 seeds" in text
+    assert "full grid: 180 trials, 2,160 epochs on 3 seeds (12 values a range)" in text  # no more than is compared
 
 
 def test_conditions_in_words(space: Path) -> None:
@@ -144,7 +148,70 @@ def test_hours_are_those_of_steps_timed_here(space: Path) -> None:
     assert timed["trials_in_budget"] == int(1 / (timed["search_hours_with_stopping"] / 10))
     text = plan_text(found, timed)
     assert "CPU-hours, about" in text
-    assert "the budget's device-hours are enough for about" in text
+    assert "the budget's time is enough for about" in text
+
+
+@pytest.mark.parametrize(
+    ("hours", "device_hours", "trials"), [(0, 0, None), (3, 0, 12), (0, 3, 6), (3, 1, 2), (3, 100, 12)]
+)
+def test_trials_that_the_time_is_enough_for(hours: float, device_hours: float, trials: int | None, space: Path) -> None:
+    file = load_study(space, {"budget.hours": hours, "budget.device_hours": device_hours})
+    assert plans._fitting(file, trial=0.5, here=2) == trials
+
+
+def _steps(samples: int, batch: int) -> int:
+    return -(-samples // batch)
+
+
+SAMPLES = {"cifar10": 45_000, "cifar100": 45_000, "speechcommands": 84_843, "birddcase": 28_552}
+EPOCHS = {"cifar10": 100, "cifar100": 100, "birddcase": 36, "speechcommands": 12}
+
+
+@pytest.mark.parametrize("model", ["resnet18", "vgg16", "densenet121"])
+@pytest.mark.parametrize("dataset", SAMPLES)
+def test_the_first_papers_studies(dataset: str, model: str) -> None:
+    """A file for every data set and network of its tables: the 12 λ, six organisations and the control."""
+    found = plan(load_study(SPACES / f"{dataset}_{model}.toml"))
+    assert (
+        found["searched"]["weight"]
+        == "one of 1e-05, 5e-05, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0"
+    )
+    assert found["steps_per_epoch"] == _steps(SAMPLES[dataset], 256)
+    assert (found["trials"], found["epochs_per_trial"]) == (100, EPOCHS[dataset])
+    assert found["search_epochs_at_most"] == 100 * EPOCHS[dataset]
+    assert found["full_grid_trials"] == 12 * 12 * (1 + 6 * 12)  # 12 learning rates and weight decays
+    assert (found["confirmed_models"], found["confirm_epochs"]) == (35, 35 * EPOCHS[dataset])
+
+
+@pytest.mark.parametrize(("dataset", "samples", "epochs"), [("mnist", 48_000, 10), ("cifar10", 40_000, 30)])
+def test_the_second_papers_studies(dataset: str, samples: int, epochs: int) -> None:
+    """Two losses x six λ, and the control, ten models each."""
+    file = load_study(SPACES / f"{dataset}_losses.toml")
+    found = plan(file)
+    assert (found["searched"]["loss"], found["searched"]["weight"]) == (
+        "one of ws, as",
+        "one of 0.1, 0.3, 0.5, 1.0, 2.0, 3.0",
+    )
+    assert found["trials"] * found["replicates"] == 130
+    assert found["full_grid_trials"] == found["trials"]
+    assert found["search_epochs_at_most"] == found["full_grid_epochs"] == 130 * epochs
+    assert found["steps_per_epoch"] == _steps(samples, 64)
+    text = plan_text(found)
+    assert "steps; stopped" not in text
+    assert f"full grid: 13 trials, {130 * epochs:,} epochs on 10 seeds; the search takes at most 100.0% of it" in text
+    # the control is pruned where the others are
+    control = file.suggest(lambda _name, dimension: dimension.values[0])  # type: ignore[union-attr]
+    assert (control.topography, control.loss, control.layers) == ("none", "ws", "code")
+
+
+def test_the_embedded_study_and_mnists() -> None:
+    for name, trials, steps in (("digits", 24, 34), ("mnist", 60, 750), ("mnist_ws", 8, 750)):
+        found = plan(load_study(SPACES / f"{name}.toml"))
+        assert (found["trials"], found["steps_per_epoch"]) == (trials, steps)
+    assert {path.stem for path in SPACES.glob("*.toml")} == {
+        *("digits", "mnist", "mnist_ws", "mnist_losses", "cifar10_losses"),
+        *(f"{dataset}_{model}" for dataset in SAMPLES for model in ("resnet18", "vgg16", "densenet121")),
+    }
 
 
 def test_no_promise_where_stopping_cannot_be_foreseen(space: Path) -> None:

@@ -101,6 +101,14 @@ def test_curves_if_asked_for(folder: StudyFolder) -> None:
     assert "by epoch" not in standing.standing_text(folder, top=1)
 
 
+def test_curves_are_means_over_the_seeds(folder: StudyFolder) -> None:
+    write_text(folder.study_file, to_toml(load_study(folder.study_file, {"budget.replicates": 2})))
+    second = [{"epoch": epoch, "validation_accuracy": epoch / 10 - 0.02} for epoch in range(1, 10)]
+    write_csv(folder.trial(2) / "seed-1" / "metrics.csv", ["epoch", "validation_accuracy"], second)
+    text = standing.standing_text(folder, top=1, curves=True)
+    assert "trial 2, % by epoch, mean of 2 seeds: 1:9.00 2:19.00 3:29.00 " in text
+
+
 def test_importances_of_a_search(folder: StudyFolder) -> None:
     assert standing.standing(folder, 1)["importances"] == {}
     _search(folder, ["maximize"])
@@ -121,7 +129,7 @@ def test_the_front_of_several_objectives(folder: StudyFolder) -> None:
     assert len(found) == 12
     assert list(found[0]) == ["id", "validation_accuracy", "parameters"]
     assert found[0]["validation_accuracy"] == max(row["validation_accuracy"] for row in found)
-    assert "Pareto front:\nid  validation_accuracy  parameters\n" in standing.standing_text(folder, 1)
+    assert "Pareto front:\nTrial  Validation accuracy (%)  Parameters\n" in standing.standing_text(folder, 1)
 
 
 def test_a_study_that_has_not_begun(tmp_path: Path) -> None:

@@ -15,14 +15,17 @@ MOST = 65536  # channels that are drawn or printed
 
 def plan(options: argparse.Namespace) -> None:
     from topotune.followup.perturbations import check_asked
+    from topotune.models import READINGS
     from topotune.plan import calibrate, plan_text
     from topotune.plan import plan as plan_of
-    from topotune.search.checks import check_own_data
+    from topotune.search.checks import check_layers, check_own_data
     from topotune.search.study_file import load_study, parse_override
 
     file, data = load_study(options.target, dict(map(parse_override, options.set))), data_folder(options)
     check_own_data(file, data)
     check_asked(file.option("robustness", "perturbations"))
+    if not {*READINGS, "convolutions"}.issuperset(file.choices("layers")):  # torch: seconds that names alone take
+        check_layers(file)
     found = plan_of(file, data)
     timed = calibrate(file, data, found) if options.calibrate else None
     print(as_json(found | (timed or {})) if options.json else plan_text(found, timed))

@@ -161,7 +161,7 @@ def _render(study: _Study, pictures: dict[str, Picture | None], searched: Sequen
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("topotune.report").joinpath("page.html.j2").read_text(encoding="utf-8"))
     asked, summary = study.asked, study.summary
-    about = asked.get("study", {})
+    about, board = asked.get("study", {}), tables.leaderboard(study.trials)
     return template.render(
         title=str(about.get("name") or study.folder.name),
         description=str(about.get("description") or ""),
@@ -170,7 +170,8 @@ def _render(study: _Study, pictures: dict[str, Picture | None], searched: Sequen
         findings=_findings(summary),
         settings=tables.settings_table(asked),
         method=tables.method_table(asked),
-        leaderboard=tables.leaderboard(study.trials),
+        leaderboard=board,
+        board=wording.board_caption(asked.get("objective", {}), len(board.rows)),
         confirmed=tables.confirmed_table(summary.get("confirm") or []),
         pruned=[(way, pictures[name], tables.pruning_table(own)) for name, (way, own) in _curves(study).items()],
         areas=tables.pruning_summary(summary.get("pruning") or []),

@@ -129,26 +129,56 @@ def count_states(trials: Iterable[Row]) -> dict[str, int]:
 
 def leaderboard(trials: Sequence[Row], top: int = 10) -> Table:
     """The best complete trials; a pruned one is left out, since its accuracy is that of a shorter training."""
-    searched = _searched_settings(trials)
-    header = ("Rank", "Trial", "Topography", "λ", *searched, "Validation accuracy (%)", "Epochs", "Seconds")
+    searched = _between(trials, "config_hash", "validation_accuracy", without=("topography", "weight"))
+    measured = _between(trials, "validation_accuracy", "epochs")  # further objectives, and whether they are kept to
+    header = (
+        "Rank", "Trial", "Topography", "λ", *searched, "Validation accuracy (%)", *map(_heading, measured), "Epochs",
+        "Seconds",
+    )  # fmt: skip
     rows = tuple(
         (
             str(rank), str(row["id"]), plain(row["topography"]), weight(row),
             *(number(row[name]) for name in searched),
-            percent(row["validation_accuracy"]), plain(row.get("epochs")), plain(row.get("seconds"), ".0f"),
+            percent(row["validation_accuracy"]), *(_measure(name, row[name]) for name in measured),
+            plain(row.get("epochs")), plain(row.get("seconds"), ".0f"),
         )
         for rank, row in enumerate(ranked(trials)[:top], start=1)
     )  # fmt: skip
     return Table(header, rows, words=3)
 
 
-def _searched_settings(trials: Sequence[Row]) -> list[str]:
-    """The settings that trials.csv has between its fixed columns, without the two that have a column anyway."""
+def front_table(front: Sequence[Row]) -> Table:
+    """The trials of a Pareto front, by their objectives."""
+    names = [name for name in front[0] if name != "id"]
+    rows = tuple((str(row["id"]), *(_measure(name, row[name]) for name in names)) for row in front)
+    return Table(("Trial", *map(_heading, names)), rows)
+
+
+def _between(trials: Sequence[Row], first: str, last: str, without: Sequence[str] = ()) -> list[str]:
+    """The columns that trials.csv has between two of those that it always has."""
     names = list(trials[0]) if trials else []
-    if "config_hash" not in names or "validation_accuracy" not in names:
+    if first not in names or last not in names:
         return []
-    between = names[names.index("config_hash") + 1 : names.index("validation_accuracy")]
-    return [name for name in between if name not in ("topography", "weight")]
+    return [name for name in names[names.index(first) + 1 : names.index(last)] if name not in without]
+
+
+_HEADINGS = {
+    "standard_error": "Standard error (points)", "pareto": "On the Pareto front", "feasible": "Keeps the constraints",
+}  # fmt: skip
+
+
+def _heading(name: str) -> str:
+    words = name.replace("_", " ").capitalize()
+    return _HEADINGS.get(name, words + " (%)" * name.endswith("accuracy"))
+
+
+def _measure(name: str, value: Any) -> str:
+    """One more metric of a trial, in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("accuracy") or name == "standard_error":
+        return percent(value)
+    return MISSING if value is None else f"{value:,.0f}"
 
 
 def confirmed_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
@@ -268,27 +298,48 @@ def settings_table(study: Mapping[str, Any]) -> Table:
     return Table(("Role", "Setting", "Value or values"), tuple(rows), words=3)
 
 
+_IF_ANY = ("hours", "device_hours", "patience", "system_metrics", "finetune_epochs")  # 0 and false say nothing
+
+
 def method_table(study: Mapping[str, Any]) -> Table:
-    """How the study went about it: sampler, pruner, budget and what follows the search."""
-    told = ((part, study.get(part, {})) for part in ("study", "objective", "budget", "confirm", "prune", "robustness"))
+    """How the study went about it: sampler and pruner with their options, budget and what follows the search."""
+    parts = ("study", "sampler", "pruner", "objective", "budget", "confirm", "prune", "robustness")
+    points = {f"point {place}": one for place, one in enumerate(study.get("enqueue", []), start=1)}
+    told = (*((part, study.get(part, {})) for part in parts), ("tried first", points))
     rows = (
         (part, name, _values(value))
         for part, values in told
         for name, value in values.items()
         if (part, name) not in (("study", "name"), ("study", "description"))  # they head the page
-        and value != []  # nothing asked for
+        and not (value == [] or (name in _IF_ANY and not value))  # nothing asked for
+        and not (name == "finetune_proportions" and not values.get("finetune_epochs"))
     )
     return Table(("Part", "Setting", "Value"), tuple(rows), words=3)
 
 
 def _values(value: Any) -> str:
-    """A constant, a list, ``{choices=[…]}`` or ``{low=…, high=…, log=…}`` in words; numbers as they were written."""
+    """A constant, a list, or what is searched (``{choices=[…]}``, ``{low=…, high=…, …}``, several with conditions) in
+    words; numbers as they were written."""
     if isinstance(value, list):
-        return ", ".join(_values(one) for one in value)
+        several = bool(value) and isinstance(value[0], dict)
+        return ("; " if several else ", ").join(_values(one) + _else(one, several) for one in value)
     if not isinstance(value, dict):
         return plain(value)
+    if "when" in value:
+        where = " and ".join(f"{name} is {_either(one)}" for name, one in value["when"].items())
+        return f"{_values({name: one for name, one in value.items() if name != 'when'})}, where {where}"
     if set(value) == {"choices"}:
         return "one of " + _values(value["choices"])
-    if {"low", "high"} <= set(value) <= {"low", "high", "log"}:
-        return f"{plain(value['low'])} to {plain(value['high'])}" + (", log scale" if value.get("log") else "")
+    if {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
+        scale = ", log scale" if value.get("log") else f", in steps of {plain(value.get('step'))}" * ("step" in value)
+        return f"{plain(value['low'])} to {plain(value['high'])}{scale}"
     return ", ".join(f"{name} = {_values(one)}" for name, one in value.items())
+
+
+def _either(values: Any) -> str:
+    return " or ".join(map(plain, values)) if isinstance(values, list) else plain(values)
+
+
+def _else(value: Any, several: bool) -> str:
+    """Of the last of several ways: it is for all other trials."""
+    return ", else" if several and "when" not in value else ""

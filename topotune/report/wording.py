@@ -49,18 +49,28 @@ def trials_sentence(counts: Mapping[str, int]) -> str:
     if not total:
         return "No trial has been run yet."
     ended = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("complete", "pruned", "failed"))
+    repeated = f", {counts['repeated']} measured before" if counts.get("repeated") else ""
     running = f", {counts['running']} still running" if counts.get("running") else ""
-    return f"{total} {'trial' if total == 1 else 'trials'}: {ended}{running}."
+    return f"{total} {'trial' if total == 1 else 'trials'}: {ended}{repeated}{running}."
 
 
 def best_sentence(best: Mapping[str, Any] | None) -> str:
     """The best configuration of the search."""
     if best is None:
         return "No configuration can be called the best yet: no trial is complete."
+    broken = " No complete trial keeps the constraints, nor does this one." * (best.get("feasible") is False)
     return (
         f"The search's best configuration: {configuration(best['topography'], best['weight'])}, "
-        f"validation accuracy {percent(best['validation_accuracy'])}% (trial {best['id']})."
+        f"validation accuracy {percent(best['validation_accuracy'])}% (trial {best['id']}).{broken}"
     )
+
+
+def board_caption(asked: Mapping[str, Any], rows: int) -> str:
+    """What the leaderboard of a study is ordered by; ``asked``: the study file's [objective]."""
+    metric = asked.get("metric", "validation_accuracy")
+    first = (metric if isinstance(metric, str) else metric[0]).replace("_", " ")
+    kept = ", those that keep the constraints first" * bool(asked.get("constraints"))
+    return f"The best {rows} of the complete trials, by {first}{kept}"
 
 
 def checkpoint_sentence(best: Mapping[str, Any] | None) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
@@ -30,6 +30,13 @@ class Place:
     data: Path | None
     gpus: float
     devices: float
+
+
+class Heard(NamedTuple):
+    """What follows from what a trial tells: whether it should stop, and whether it got further than ever before."""
+
+    stop: bool
+    further: bool
 
 
 _MEASURED = {f"{MEASURED}/{name}": name for name in OBJECTIVES}  # Tune flattens what it hands on
@@ -73,33 +80,33 @@ class StudySearcher(Searcher):
             "system_metrics": self.study.file.option("study", "system_metrics"),
         }
 
-    def told(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """A trial tells of an epoch, of a seed that is done, or of what was measured; whether it should stop."""
+    def told(self, trial_id: str, result: dict[str, Any]) -> Heard:
+        """A trial tells of an epoch, of a seed that is done, or of what was measured."""
         if trial_id not in self._asked:
-            return False
+            return Heard(stop=False, further=False)
         if "epoch" in result:
             return self._epoch_done(trial_id, result)
         if SEED in result:
-            return self._seed_done(trial_id, result)
+            return Heard(self._seed_done(trial_id, result), further=False)
         self._measured[trial_id] = {name: result[key] for key, name in _MEASURED.items() if key in result}
-        return False
+        return Heard(stop=False, further=False)
 
-    def _epoch_done(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def _epoch_done(self, trial_id: str, result: dict[str, Any]) -> Heard:
         asked, first = self._asked[trial_id], result[SEED] == 0
         # of further seeds only the best accuracy is news
         news = first and self.study.report(asked.number, result["epoch"], result["validation_accuracy"])
-        self.study.spend(asked.number, result[SEED], result)
+        further = self.study.spend(asked.number, result[SEED], result)
         if news:
             self._start.setdefault(trial_id, result["start_seconds"])
             for watcher in self._watchers:
                 watcher.epoch_done(asked, result)
         if result["epoch"] == asked.config.epochs and result[SEED] + 1 == self.study.file.replicates:
-            return False  # a trial that reached its last epoch is complete, however it compares
+            return Heard(False, further)  # a trial that reached its last epoch is complete, however it compares
         if self.study.budget.out_of_time():
             self._paused.add(trial_id)
         elif news and self.study.should_prune(asked.number):
             self._pruned.add(trial_id)
-        return trial_id in self._paused | self._pruned
+        return Heard(trial_id in self._paused | self._pruned, further)
 
     def _seed_done(self, trial_id: str, result: dict[str, Any]) -> bool:
         number, accuracies = self._asked[trial_id].number, self._accuracies.setdefault(trial_id, [])
@@ -170,12 +177,14 @@ class RestartCallback(Callback):
 
 
 class StudyScheduler(FIFOScheduler):
-    """Stops the trials that the study's pruner gives up."""
+    """Stops the trials that the study's pruner gives up, and forgives deaths to those that got further since."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        stop = self._searcher.told(trial.trial_id, result)
-        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+        heard = self._searcher.told(trial.trial_id, result)
+        if heard.further:  # whoever took its machines, the trial is sound
+            trial.run_metadata.num_failures = 0
+        return str(TrialScheduler.STOP if heard.stop else TrialScheduler.CONTINUE)

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from topotune.folder import StudyFolder
 from topotune.search import table
+from topotune.search.space import StudyFile
 from topotune.search.storage import open_journal
 
 ENOUGH = 10  # complete trials, for importances: of fewer they are the luck of the draw
@@ -53,9 +54,33 @@ def importances(study: optuna.Study) -> dict[str, float]:
     return dict(optuna.importance.get_param_importances(study, params=names))
 
 
+def judged(study: optuna.Study, file: StudyFile) -> optuna.Study:
+    """The study with its constraints judged by the control as it is now, as tables do; in the journal each trial has
+    them as they were when it ended. A copy in memory, where there are constraints."""
+    if not file.constraints:
+        return study
+    trials = study.get_trials(deepcopy=False)
+    control = table.control_values(trials, file)
+    copy = optuna.create_study(study_name=study.study_name, directions=study.directions)
+    for trial in trials:
+        own = table.values_of(trial)
+        copy.add_trial(
+            optuna.trial.create_trial(
+                state=trial.state,
+                values=trial.values if own else None,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=trial.user_attrs,
+                intermediate_values=trial.intermediate_values,
+                constraints={one.words: one.excess(own, control) or 0.0 for one in file.constraints} if own else None,
+            )
+        )
+    return copy
+
+
 def pareto_front(study: optuna.Study, objectives: Sequence[str]) -> list[dict[str, Any]]:
-    """The trials that keep the constraints and that no other one beats in every objective, the best in the first one
-    first; none for one objective.
+    """The trials that keep the constraints, as told or as ``judged``, and that no other one beats in every objective,
+    the best in the first one first; none for one objective.
 
     A row a trial: ``id``, then a value an objective.
     """

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from topotune.config import check_size, unused_settings
+from topotune.config import TrialConfig, check_size, unused_settings
 from topotune.data import DATASETS, dataset_entry
 from topotune.errors import InputError
 from topotune.search.options import ENQUEUE
@@ -47,6 +47,22 @@ def check_own_data(study: StudyFile, root: Path | None) -> None:
             _check_batch(study, name, entry.train)
             for model in study.choices("model"):
                 check_size(model, name, entry)
+
+
+def check_layers(study: StudyFile) -> None:
+    """Whether every network that the study can try has the layers that it names. Imports torch.
+
+    Raises:
+        InputError: a name or pattern that matches no layer, or one that a loss cannot be taken of.
+    """
+    from topotune.training import arrangement
+
+    dataset = study.choices("dataset")[0]
+    names = ("model", "layers", "loss")
+    for model, layers, loss in {one for branch in study.branches for one in product(*map(branch.choices, names))}:
+        arrangement.check_layers(
+            TrialConfig(dataset=dataset, model=model, layers=layers, loss=loss, topography="sheet", weight=1.0)
+        )
 
 
 def check_point(study: StudyFile, point: Mapping[str, Any]) -> None:

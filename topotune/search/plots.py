@@ -10,7 +10,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.visualization import matplotlib as plots
 
+from topotune.search import analysis
 from topotune.search.analysis import complete_trials, importances, varied
+from topotune.search.space import StudyFile
 
 SLICES, SLICES_SIZE = 4, (8.0, 3.6)  # of the most important settings: more side by side cannot be read; inches
 COLOURS = "viridis"  # they stay apart for readers with a colour vision deficiency, and in grey
@@ -26,11 +28,15 @@ class Plot(NamedTuple):
 
 
 class _View(NamedTuple):
-    """What is drawn: a study, the name of each objective, and the colour of each topography."""
+    """What is drawn: a study, the file that asked for it, and the colour of each topography."""
 
     study: optuna.Study
-    objectives: Sequence[str]
+    file: StudyFile
     colour_of: Callable[[str], str]
+
+    @property
+    def objectives(self) -> Sequence[str]:
+        return self.file.objectives
 
     @property
     def target(self) -> dict[str, Any]:
@@ -44,9 +50,9 @@ class _View(NamedTuple):
         return COLOURS + "_r" * (self.study.directions[0] == StudyDirection.MAXIMIZE)
 
 
-def draw(study: optuna.Study, objectives: Sequence[str], colour_of: Callable[[str], str]) -> list[Plot]:
-    """Every plot that there are enough trials for."""
-    view = _View(study, objectives, colour_of)
+def draw(study: optuna.Study, file: StudyFile, colour_of: Callable[[str], str]) -> list[Plot]:
+    """Every plot that there are enough trials for; constraints are judged as tables do."""
+    view = _View(analysis.judged(study, file), file, colour_of)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         drawn = [plot(view) for plot in PLOTS]
@@ -86,16 +92,21 @@ def _curves(view: _View) -> Plot | None:
     shown: dict[str, Any] = {}
     for line in axes.lines:
         topography = str(trials[line.get_label()].user_attrs.get("config", {}).get("topography", "unknown"))
+        # what stands behind the last epoch are the accuracies of further seeds
+        steps = [step for step in line.get_xdata() if step <= view.file.epochs]
+        line.set_data(steps, line.get_ydata()[: len(steps)])
         line.set(color=view.colour_of(topography), linewidth=1, markersize=3, alpha=0.6)
         shown.setdefault(topography, line)
     axes.legend(shown.values(), shown, bbox_to_anchor=(1.02, 1), loc="upper left")
-    axes.set(xlabel="Epoch", ylabel=_words(view.objectives[0]))
-    count = len(axes.lines)
+    axes.relim()
+    axes.autoscale()
+    axes.set(xlabel="Epoch", ylabel="Validation accuracy")
+    count, first = len(axes.lines), " on their first seed" * (view.file.replicates > 1)
     return Plot(
         "search_curves",
         _bare(axes),
-        "Learning curves of all trials: one that was pruned ends early.",
-        f"Learning curves: {view.objectives[0]} by epoch, a line for each of {count} trials, coloured by topography.",
+        f"Learning curves of all trials{first}: one that was pruned ends early.",
+        f"Learning curves: validation accuracy by epoch, a line for each of {count} trials, coloured by topography.",
     )
 
 

@@ -38,7 +38,7 @@ Job = TypeVar("Job")
 Done = TypeVar("Done")
 
 RECORDS = "ray"  # Tune's own records in a study's folder; they go when the search is over, for nobody reads them
-RESTARTS = 3  # of a trial whose process died
+RESTARTS = 3  # of a trial whose process died, since it last got through an epoch
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def cluster(address: str | None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"no Ray cluster at {where!r}: {reason}; where tokens are asked for, put the head's into RAY_AUTH_TOKEN"
+            f"no Ray cluster at {where!r}: {reason}; where tokens are asked for, set RAY_AUTH_MODE=token, and put the "
+            "head's into RAY_AUTH_TOKEN"
         ) from None
     except Exception as error:  # Ray has no class of its own for this
         reason = str(error).splitlines()[0]

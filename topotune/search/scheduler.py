@@ -2,6 +2,7 @@
 Optuna's own options as far as a study file can say them."""
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,6 +60,13 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
     "none": pruners.NopPruner,
 }
 WRAPPED = ("successive_halving", "hyperband", "median", "none")  # what ``patient`` can wait with
+
+# the least that an option can be where that is not 0: Optuna takes most of what is less, and fails in the night
+LEAST: dict[str, float] = {
+    "lower": -math.inf, "upper": -math.inf, "inc_popsize": -1, "n_ei_candidates": 1, "popsize": 2,
+    "dividing_parameter": 1, "reduction_factor": 2,
+}  # fmt: skip
+ABOVE_0 = ("sigma0", "prior_weight")
 
 
 def make_sampler(file: StudyFile, done: int) -> BaseSampler:
@@ -120,6 +128,9 @@ def check(file: StudyFile) -> None:
         )
     make_sampler(file, 0)
     make_pruner(file)
+    first = file.sections["pruner"].get("min_resource", 0)
+    if isinstance(first, int) and first > file.epochs:
+        raise InputError(f"[pruner] min_resource = {first} is more than the trials' {file.epochs} epochs")
 
 
 def _of_budget(file: StudyFile, name: str) -> dict[str, Any]:
@@ -143,13 +154,23 @@ def _make(section: str, name: str, kind: Callable[..., Any], given: dict[str, An
         if not isinstance(value, known[key]) or (isinstance(value, bool) and bool not in known[key]):
             wanted = " or ".join(one.__name__ for one in known[key])
             raise InputError(f"[{section}] {key} = {value!r} must be: {wanted}")
+        if isinstance(value, int | float):
+            _check_number(section, key, value)
     # multivariate and group, GP and the like are called experimental; a study file that names them wants them
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("error", FutureWarning)  # an option that does nothing any more
         try:
             return kind(**options)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, FutureWarning) as error:
             raise InputError(f"[{section}] {name}: {' '.join(str(error).split())}") from None
+
+
+def _check_number(section: str, key: str, value: float) -> None:
+    least = LEAST.get(key, 0)
+    if not math.isfinite(value) or value < least or (value == 0 and key in ABOVE_0):
+        wanted = "above 0" if key in ABOVE_0 else "finite" if least == -math.inf else f"finite and >= {least}"
+        raise InputError(f"[{section}] {key} = {value!r} must be {wanted}")
 
 
 def _options(kind: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
@@ -157,9 +178,9 @@ def _options(kind: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
     plain = {"bool": (bool,), "int": (int,), "float": (float, int), "str": (str,)}
     found: dict[str, tuple[type, ...]] = {}
     for name, parameter in inspect.signature(kind).parameters.items():
-        # annotations are text in Optuna; where there is none, there is a default
-        hint = type(parameter.default).__name__ if parameter.annotation is parameter.empty else parameter.annotation
-        words = str(hint).split(" | ")
+        # annotations are text or types in Optuna; where there is none, there is a default
+        hint = type(parameter.default) if parameter.annotation is parameter.empty else parameter.annotation
+        words = (hint.__name__ if isinstance(hint, type) else str(hint)).split(" | ")
         if kinds := tuple(one for word in words for one in plain.get(word, ())):
             found[name] = tuple(dict.fromkeys(kinds))
     return {name: kinds for name, kinds in found.items() if name != "seed"}

@@ -14,6 +14,8 @@ from topotune.search.objectives import Constraint
 
 DECIDING = ("topography", "loss", "strength")  # what decides which other settings matter
 
+WHERE = ("loss", "layers")  # what says which layers are topographic, and so where a control is pruned
+
 TRIAL_SECTIONS = ("fixed", "scientific", "nuisance")
 
 
@@ -84,6 +86,13 @@ class Branch:
             for name, value in point.items()
         )
 
+    def choices(self, name: str) -> tuple[Any, ...]:
+        """The values that a setting without a range can have here."""
+        dimension = self.open.get(name)
+        if isinstance(dimension, Choices):
+            return dimension.values
+        return (self.values.get(name, SETTINGS[name].default),)
+
 
 @dataclass(frozen=True)
 class StudyFile:
@@ -148,14 +157,24 @@ class StudyFile:
     def suggest(self, choose: Callable[[str, Plain], Any]) -> TrialConfig:
         """One trial's settings; ``choose`` is asked for each searched one that matters for it, by parameter.
 
-        The control has no topography, so it is asked nothing about one; but it keeps the study's own loss and layers,
-        which say where it is pruned.
+        The control has no topography, so it is asked nothing about one; but it keeps the study's own loss and layers
+        (of several the first), which say where it is pruned.
         """
-        values = dict(self.constants)
+        values = {name: self.choices(name)[0] for name in WHERE if name in self.dimensions} | self.constants
         for name in self.order:
             if name not in _unused(values) and (found := self.case(name, values)):
                 values[name] = choose(*found)
         return config_of(values)
+
+    def told(self, config: TrialConfig) -> dict[str, Any]:
+        """A trial's settings as a person compares them: those that any trial here uses, so that the control has them
+        too (weight 0), but for searched ones that mean nothing in this trial."""
+        unused = set.intersection(*(_unused(branch.values) for branch in self.branches))
+        meaningless = {name for name in self.dimensions if name != "weight" and name not in config.effective}
+        names = [
+            name for name, one in SETTINGS.items() if one.metadata["identity"] and name not in unused | meaningless
+        ]
+        return {name: getattr(config, name) for name in names}
 
     def case(self, name: str, values: Mapping[str, Any]) -> tuple[str, Plain] | None:
         """How a searched setting is searched where these values are settled: its parameter and dimension, if it is."""
@@ -290,7 +309,7 @@ def config_of(values: Mapping[str, Any]) -> TrialConfig:
     Raises:
         InputError: they do not go together.
     """
-    left_out = _unused(values) - {"loss", "layers"}
+    left_out = _unused(values) - set(WHERE)
     return TrialConfig(**{name: value for name, value in values.items() if name not in left_out})
 
 

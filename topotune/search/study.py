@@ -141,12 +141,14 @@ class Study:
         """The epochs of each of a trial's seeds."""
         return [read_csv(path / METRICS) for path in self.folder.replicates(number, self.file.replicates)]
 
-    def spend(self, number: int, seed: int, epoch: Mapping[str, Any], devices: float | None = None) -> None:
-        """Count an epoch of a trial towards the budget, if it has not been counted."""
+    def spend(self, number: int, seed: int, epoch: Mapping[str, Any], devices: float | None = None) -> bool:
+        """Count an epoch of a trial towards the budget; whether it had not been counted."""
         mark = (number, seed, int(epoch["epoch"]))
-        if mark not in self._spent:
-            self._spent.add(mark)
-            self.budget.device_seconds += epoch["seconds"] * (self.devices if devices is None else devices)
+        if mark in self._spent:
+            return False
+        self._spent.add(mark)
+        self.budget.device_seconds += epoch["seconds"] * (self.devices if devices is None else devices)
+        return True
 
     def close(self) -> None:
         """Let go of the study, so that another driver can have it."""

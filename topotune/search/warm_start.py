@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import replace_folder
-from topotune.folder import StudyFolder, checkpoint_files, open_study
+from topotune.folder import SEED_FOLDER, StudyFolder, checkpoint_files, open_study
 from topotune.search import table
 from topotune.search.parameters import distribution
 from topotune.search.space import Plain, StudyFile, within
@@ -136,3 +136,5 @@ def _copy(source: Path, to: Path, state: TrialState) -> None:
     if not to.exists():
         files = checkpoint_files(source) if state == TrialState.COMPLETE else [source / CONFIG, source / METRICS]
         replace_folder(to, [file for file in files if file.exists()])
+        for seed in source.glob(f"{SEED_FOLDER}*"):  # curves are means over the seeds
+            replace_folder(to / seed.name, [file for file in (seed / CONFIG, seed / METRICS) if file.exists()])

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,11 +16,10 @@ from topotune.files import read_table
 from topotune.folder import StudyFolder
 from topotune.followup.perturbations import chosen
 from topotune.followup.robustness import kind_of
-from topotune.search.checks import check_own_data
+from topotune.search.checks import check_layers, check_own_data
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
 from topotune.tracking import Tracker, default_store, shown
-from topotune.training import arrangement
 from topotune.training.device import advice, pick_device
 
 
@@ -102,7 +100,7 @@ class Session:
         """Tell MLflow of a run. What can be searched for as a parameter (``params.model = 'vgg16'``) is no tag too."""
         tags = self._tags(stage) | {"config_hash": config.hash}
         name = f"{key.replace('/', ' ') if stage == 'search' else stage} {label(config)}"  # trial 7 …, confirm …
-        self.tracker.run(key, name, parent, config.effective, tags)
+        self.tracker.run(key, name, parent, self.file.told(config), tags)
 
     def log_arrangement(self, key: str, path: Path) -> None:
         """Tell MLflow how a run's channels got their positions: losses and moves, summed over the layers."""
@@ -137,20 +135,6 @@ def _study_params(file: StudyFile) -> dict[str, Any]:
         for key, value in table.items()
         if value not in ("", None)
     }
-
-
-def check_layers(file: StudyFile) -> None:
-    """Whether every network that the study can try has the layers it names; found before anything starts.
-
-    Raises:
-        InputError: a name or pattern that matches no layer.
-    """
-    names = (file.choices("model"), file.choices("layers"), file.choices("loss"))
-    for model, layers, loss in product(*names):
-        dataset = file.choices("dataset")[0]
-        arrangement.check_layers(
-            TrialConfig(dataset=dataset, model=model, layers=layers, loss=loss, topography="sheet", weight=1.0)
-        )
 
 
 def check_data(file: StudyFile, site: Site) -> str:

@@ -41,8 +41,7 @@ def _drawings(session: Session) -> list[Any]:
     if study is None:
         return []
     with figures.pyplot_in_our_style():
-        objectives = session.file.objectives
-        drawn = plots.draw(study, objectives, lambda topography: figures.style_of(topography).colour)
+        drawn = plots.draw(study, session.file, lambda topography: figures.style_of(topography).colour)
     return [page.Drawing(*one) for one in drawn]
 
 
@@ -64,7 +63,7 @@ def summarise(session: Session, data_checksum: str | None = None) -> None:
         "study_hash": session.file.hash,
         "trials": _counts(rows),
         "epochs": sum(row["epochs"] for row in rows if not row.get("source")),
-        "best_trial": best and {key: best[key] for key in ("id", "topography", "weight", "validation_accuracy")},
+        "best_trial": best and {key: best[key] for key in _BEST if key in best},
         "best_checkpoint": _best_checkpoint(session.folder),
         "confirm": compare(confirmed, NONE),
         "pruning": summarise_curves(session.folder.pruned(), NONE),
@@ -96,4 +95,5 @@ def _counts(rows: Sequence[Row]) -> dict[str, int]:
     return {state: sum(row["state"] == state for row in rows) for state in _STATES}
 
 
+_BEST = ("id", "topography", "weight", "validation_accuracy", "feasible")
 _STATES = ("complete", "pruned", "failed", "running", "repeated")

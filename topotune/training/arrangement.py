@@ -40,14 +40,17 @@ def topography_of(config: TrialConfig, model: nn.Module) -> Topography:
 
 
 def check_layers(config: TrialConfig) -> None:
-    """Whether the network has the layers that a topography's settings name, without building it.
+    """Whether the network has the layers that the settings name, without building it: those of the topography, and of
+    the control those that are pruned.
 
     Raises:
         InputError: a name or pattern that matches no layer, or one that the loss cannot be taken of.
     """
-    if config.topography != NONE:
-        with torch.device("meta"):
-            network = build_model(config.model, 1, 2)
+    with torch.device("meta"):
+        network = build_model(config.model, 1, 2)
+    if config.topography == NONE:
+        topographic_layers(config.model, network, config.layers, config.loss)
+    else:
         topography_of(config, network)
 
 

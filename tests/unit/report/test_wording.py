@@ -61,9 +61,26 @@ def test_sentences() -> None:
     assert wording.trials_sentence(counts | {"running": 2}) == (
         "3 trials: 1 complete, 0 pruned, 0 failed, 2 still running."
     )
+    assert "2 failed, 5 measured before, 1 still" in wording.trials_sentence({"failed": 2, "running": 1, "repeated": 5})
     assert wording.trials_sentence(dict.fromkeys(counts, 0)) == "No trial has been run yet."
     control = {"id": 3, "topography": "none", "weight": 0.0, "validation_accuracy": 0.975}
     assert wording.best_sentence(control) == (
         "The search's best configuration: the control (no topography), validation accuracy 97.50% (trial 3)."
     )
     assert "no trial is complete" in wording.best_sentence(None)
+
+
+def test_a_best_trial_that_breaks_the_constraints_says_so() -> None:
+    best = {"id": 3, "topography": "none", "weight": 0.0, "validation_accuracy": 0.9}
+    assert "constraints" not in wording.best_sentence(best | {"feasible": True})
+    assert wording.best_sentence(best | {"feasible": False}).endswith(
+        "(trial 3). No complete trial keeps the constraints, nor does this one."
+    )
+
+
+def test_what_a_leaderboard_is_ordered_by() -> None:
+    assert wording.board_caption({}, 3) == "The best 3 of the complete trials, by validation accuracy"
+    asked = {"metric": ["pruned_accuracy", "parameters"], "constraints": ["parameters <= 2e6"]}
+    assert wording.board_caption(asked, 3) == (
+        "The best 3 of the complete trials, by pruned accuracy, those that keep the constraints first"
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.search.conftest import Open, ask, complete, train
 from topotune.errors import InputError
+from topotune.files import read_csv
 from topotune.search.study import Ending, Study
 
 FINITE = """
@@ -142,6 +143,15 @@ def test_an_earlier_study_is_taken_over_where_the_spaces_agree(open_study: Open)
     assert study.asked == 0  # they take no budget
     assert ask(study).number == 3
     assert open_study(narrow, study__warm_start=["earlier"], budget__trials=2).notes == []  # told once
+
+
+def test_the_curves_of_all_seeds_are_taken_over(open_study: Open) -> None:
+    old = complete(open_study(SPACE, study__name="earlier", budget__replicates=2), 0.5, 0.7)
+    study = open_study(SPACE, study__warm_start=["earlier"], budget__replicates=2)
+    (row,) = study.rows()
+    curves = [read_csv(path / "metrics.csv") for path in study.folder.replicates(row["id"], 2)]
+    assert [[epoch["validation_accuracy"] for epoch in one] for one in curves] == [[0.5], [0.7]]
+    assert (row["validation_accuracy"], row["config_hash"]) == (0.6, old.config.hash)
 
 
 @pytest.mark.parametrize(

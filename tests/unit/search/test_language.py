@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from topotune.errors import InputError
+from topotune.search.checks import check_layers
 from topotune.search.space import Case, Cases, Choices, Plain, Range, StudyFile, count, within
 from topotune.search.study_file import load_study, to_toml
 
@@ -212,3 +213,35 @@ def test_points_are_tables(load: Load) -> None:
     for text in ("enqueue = 3\n", "enqueue = [3]\n", "[[enqueue]]\n"):
         with pytest.raises(InputError, match=r"enqueue must be tables of settings: \[\[enqueue\]\]"):
             load(text)
+
+
+def test_layers_are_those_of_each_network(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    layers = [{"choices": ["fc1"], "when": {"model": "mnist_cnn"}}, {"choices": ["layer4.*"]}]
+    fixed = 'dataset = "mnist"\nmodel = {choices = ["mnist_cnn", "resnet18"]}\n'
+    path.write_text(f"[fixed]\n{fixed}[scientific]\ntopography = 'grid2d'\nweight = 0.1\n")
+    check_layers(load_study(path, {"layers": layers}))
+    with pytest.raises(InputError, match=r"model 'resnet18': layers = 'fc1': no layer matches 'fc1'"):
+        check_layers(load_study(path, {"layers": [layers[0], {"choices": ["fc1"]}]}))
+
+
+def test_the_control_is_told_of_like_its_rivals(tmp_path: Path) -> None:
+    """So that pages which compare runs find one value of each setting in all of them."""
+    path = tmp_path / "a.toml"
+    path.write_text("[scientific]\ntopography = {choices = ['grid2d', 'circle']}\nweight = {choices = [0.1, 1.0]}\n")
+    study = load_study(path)
+    control, rival = (study.told(study.suggest(_pick(name))) for name in ("none", "circle"))
+    assert control.keys() == rival.keys() >= {"weight", "loss", "layers", "distance", "grid_divisor", "radius"}
+    assert (control["weight"], rival["weight"]) == (0.0, 0.1)
+    assert not control.keys() & {"nested_factor", "swap_every", "ratio_every", "device", "threads"}  # nobody's
+    several = load_study(path, {"loss": {"choices": ["channel", "as_global"]}})
+    assert "loss" not in several.told(several.suggest(_pick("none")))
+    assert several.told(several.suggest(_pick("circle")))["loss"] == "channel"
+
+
+def _pick(topography: str) -> Callable[[str, Plain], Any]:
+    def choose(name: str, dimension: Plain) -> Any:
+        assert isinstance(dimension, Choices)
+        return topography if name == "topography" else dimension.values[0]
+
+    return choose

@@ -14,8 +14,11 @@ from topotune.errors import InputError
 from topotune.folder import StudyFolder
 from topotune.report import figures
 from topotune.search import analysis, plots
+from topotune.search.space import StudyFile
+from topotune.search.study_file import load_study
 
 ACCURACY = ["validation_accuracy"]
+TWO = ["validation_accuracy", "parameters"]
 
 
 def _suggest(trial: optuna.Trial) -> float:
@@ -58,11 +61,18 @@ def _begin(path: Path, directions: list[str], objective: Callable[..., Any], tri
     return folder
 
 
-def _draw(folder: StudyFolder, objectives: list[str]) -> dict[str, plots.Plot]:
-    study = analysis.open_read_only(folder)
+def _file(folder: StudyFolder, objectives: list[str], **options: Any) -> StudyFile:
+    path = folder.path.parent / "asked.toml"
+    path.write_text("[fixed]\nepochs = 3\n")
+    changed = {name.replace("__", "."): value for name, value in options.items()}
+    return load_study(path, {"objective.metric": objectives} | changed)
+
+
+def _draw(folder: StudyFolder, objectives: list[str], **options: Any) -> dict[str, plots.Plot]:
+    study, file = analysis.open_read_only(folder), _file(folder, objectives, **options)
     assert study is not None
     with figures.pyplot_in_our_style():
-        drawn = plots.draw(study, objectives, lambda topography: figures.style_of(topography).colour)
+        drawn = plots.draw(study, file, lambda topography: figures.style_of(topography).colour)
     return {one.name: one for one in drawn}
 
 
@@ -93,7 +103,7 @@ def test_curves_have_the_colours_of_their_topographies(tmp_path: Path) -> None:
 
 
 def test_several_objectives_have_a_front(tmp_path: Path) -> None:
-    names = ["validation_accuracy", "parameters"]
+    names = TWO
     folder = _begin(tmp_path, ["maximize", "minimize"], _two, 20)
     drawn = _draw(folder, names)
     assert list(drawn) == ["search_history", "search_pareto", "search_slices", "search_parallel"]
@@ -110,6 +120,44 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
         )
     assert [row["validation_accuracy"] for row in front] == sorted(row["validation_accuracy"] for row in front)[::-1]
     assert set(analysis.importances(study)) == {"learning_rate", "topography", "weight"}
+
+
+def _told_early(trial: optuna.Trial) -> tuple[float, float]:
+    """Trials that ended before the control did: none is told to break a constraint on it. The last is the control."""
+    accuracy, size = ((0.99, 5.0), (0.95, 1.0), (0.97, 3.0), (0.985, 4.0))[trial.number]
+    trial.suggest_float("learning_rate", 0.01, 0.3)
+    trial.set_user_attr("config", {"topography": "none" if trial.number == 3 else "grid2d"})
+    trial.set_user_attr("record", {"values": {"validation_accuracy": accuracy, "parameters": size}})
+    trial.set_constraint("validation_accuracy >= control - 1.0", 0.0)
+    return accuracy, size
+
+
+def test_constraints_are_judged_by_the_control_as_it_is(tmp_path: Path) -> None:
+    folder = _begin(tmp_path, ["maximize", "minimize"], _told_early, 4)
+    study = analysis.open_read_only(folder)
+    assert study is not None
+    assert {row["id"] for row in analysis.pareto_front(study, TWO)} == {0, 1, 2, 3}
+    options = {"objective__constraints": ["validation_accuracy >= control - 1.0"]}
+    judged = analysis.judged(study, _file(folder, TWO, **options))
+    assert [row["id"] for row in analysis.pareto_front(judged, TWO)] == [0, 3]  # 97 and 95 are less than 97.5
+    assert [trial.params for trial in judged.trials] == [trial.params for trial in study.trials]
+    assert "2 of the trials are the front" in _draw(folder, TWO, **options)["search_pareto"].description
+    assert analysis.judged(study, _file(folder, TWO)) is study
+
+
+def _two_seeds(trial: optuna.Trial) -> float:
+    for step, value in ((1, 0.5), (2, 0.6), (3, 0.7), (4, 0.99)):
+        trial.report(value, step)
+    return _suggest(trial)
+
+
+def test_the_accuracy_of_a_further_seed_is_no_epoch(tmp_path: Path) -> None:
+    drawn = _draw(_begin(tmp_path, ["maximize"], _two_seeds, 3), ACCURACY, budget__replicates=2)["search_curves"]
+    (axes,) = drawn.figure.axes
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0.5, 0.6, 0.7]] * 3
+    assert axes.get_xlim()[1] < 4
+    assert axes.get_ylim()[1] < 0.99
+    assert "on their first seed" in drawn.caption
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,13 @@ def test_every_pruner_prunes(pruner: str, open_study: Open) -> None:
             "[pruner]: unknown option of successive_halving 'percentile'; choose from min_res",
         ),
         ("[pruner]\nmin_resource = 0", "[pruner] successive_halving: "),
+        ("[sampler]\nn_startup_trials = -1", "[sampler] n_startup_trials = -1 must be finite and >= 0"),
+        ("[sampler]\nn_ei_candidates = 0", "[sampler] n_ei_candidates = 0 must be finite and >= 1"),
+        ("[sampler]\nprior_weight = 0", "[sampler] prior_weight = 0 must be above 0"),
+        ("[sampler]\nprior_weight = nan", "[sampler] prior_weight = nan must be above 0"),
+        ("[pruner]\nbootstrap_count = -2", "[pruner] bootstrap_count = -2 must be finite and >= 0"),
+        ("[pruner]\nmin_resource = 10", "[pruner] min_resource = 10 is more than the trials' 9 epochs"),
+        ("[sampler]\nconsider_prior = false", "[sampler] tpe: `consider_prior` has been deprecated"),
         ("sampler = 3", "sampler = 3 must be a table"),
     ],
 )
@@ -114,6 +121,8 @@ def test_options_arrive_and_are_part_of_the_study(tmp_path: Path) -> None:
     assert make_sampler(file, 0)._n_startup_trials == 3  # type: ignore[attr-defined]
     assert make_pruner(file)._bootstrap_count == 2  # type: ignore[attr-defined]
     assert file.hash != plain.hash
+    median = load_study(path, {"study.pruner": "median", "pruner.n_startup_trials": 2})  # its annotations are types
+    assert make_pruner(median)._n_startup_trials == 2  # type: ignore[attr-defined]
     patient = load_study(path, {"study.pruner": "patient", "pruner.patience": 2, "pruner.wrapped": "median"})
     assert type(make_pruner(patient)._wrapped_pruner).__name__ == "MedianPruner"  # type: ignore[attr-defined]
     with pytest.raises(InputError, match=r"unknown pruner 'asha'; choose from successive_halving"):

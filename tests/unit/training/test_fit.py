@@ -510,6 +510,8 @@ def test_the_ratio_keeps_the_weight_in_its_place(quick: Quick, tmp_path: Path) -
 def test_a_layer_that_is_not_there_is_said_before_training(quick: Quick, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^model 'small_cnn': layers = 'fc1': no layer matches 'fc1'"):
         fit(quick(layers="fc1"), tmp_path)
+    with pytest.raises(InputError, match=r"layers = 'foo': no layer matches 'foo'"):  # where a control is pruned
+        fit(quick(topography="none", weight=0.0, layers="foo"), tmp_path)
     assert not (tmp_path / "metrics.csv").exists()
 
 
