@@ -148,7 +148,9 @@ def test_state_that_is_cut_anywhere_is_named(tmp_path: Path) -> None:
         assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"\x80", b"PK\x03\x04", b"hello", b"\x80\x02}q\x00.", random.Random(0).randbytes(64)])
+@pytest.mark.parametrize(
+    "content", [b"\x80", b"PK\x03\x04", b"hello", b"\x80\x02}q\x00.", random.Random(0).randbytes(64)]
+)
 def test_state_that_is_something_else_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "last" / "state.pt"
     path.parent.mkdir()
