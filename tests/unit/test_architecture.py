@@ -21,7 +21,7 @@ LAYERS = (
     {"commands"},
     {"standing"},
     {"show", "stages", "sync", "plan"},
-    {"search", "followup", "report"},
+    {"search", "followup", "analysis", "report"},
     {"load", "folder"},
     {"tracking", "progress", "provenance", "training"},
     {"config"},
