@@ -10,6 +10,7 @@ from topotune.analysis.table import AnalysisTable
 from topotune.errors import InputError
 from topotune.files import Row
 from topotune.load import checkpoint_folder
+from topotune.training.checkpoint import load_config
 
 
 def analyse_checkpoints(
@@ -36,14 +37,13 @@ def analyse_checkpoints(
         raise InputError(f"--out {out}: must be a file called .csv in a folder that there is")
     with ExitStack() as stack:
         folders = [stack.enter_context(checkpoint_folder(one, store)) for one in locations]
-        models = models_of(folders, asked, data)
-        hashes = [one.config.hash for one in models]
+        hashes = [load_config(one).hash for one in folders]
         for place, one in enumerate(hashes):
             if one in hashes[:place]:
                 raise InputError(
                     f"{locations[place]} is the same trial as {locations[hashes.index(one)]}; give it once"
                 )
-        table = AnalysisTable(out, asked.settings, hashes)
+        models, table = models_of(folders, asked, data), AnalysisTable(out, asked.settings, hashes)
         jobs = jobs_of(models, table, asked.settings, data)
         for number, job in enumerate(jobs, start=1):
             table.keep(job, analyse_one(job))

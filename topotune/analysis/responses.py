@@ -76,7 +76,7 @@ class Subject:
         if stimulus == "gratings":
             return found.reshape(stimuli.ORIENTATIONS, stimuli.FREQUENCIES, stimuli.PHASES, -1)
         if stimulus == "spots":
-            return (found[1:] - found[0]).reshape(stimuli.DISTANCES, stimuli.DIRECTIONS, -1)
+            found = (found[1:] - found[0]).reshape(stimuli.DISTANCES, stimuli.DIRECTIONS, -1)
         return found
 
     def labels(self) -> Array:

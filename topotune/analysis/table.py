@@ -123,7 +123,7 @@ def read_maps(path: Path) -> dict[str, Array]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return dict(file)
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{path} is damaged ({error}); delete it, and its model is analysed anew") from None

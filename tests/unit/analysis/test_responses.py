@@ -1,0 +1,92 @@
+"""Responses of trained networks: what is caught of which layer, however the work is cut up."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from topotune.analysis.analyses import Settings
+from topotune.analysis.responses import Subject, open_subject, some_of
+from topotune.analysis.stimuli import gratings
+from topotune.config import TrialConfig
+from topotune.data.batches import normalise
+from topotune.data.splits import load_split
+from topotune.errors import InputError
+from topotune.training.fit import fit
+
+Quick = Callable[..., TrialConfig]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    fit(quick(model="mnist_cnn", loss="as", epochs=1), folder)
+    return folder
+
+
+@pytest.fixture
+def subject(checkpoint: Path) -> Subject:
+    return open_subject(checkpoint, None, ("conv2", "fc1"), Settings())
+
+
+def test_by_hand(subject: Subject) -> None:
+    """A unit's output before the ReLU, a channel's spatial mean, of all images in order."""
+    network, test = subject.model, load_split("digits", "test")
+    with torch.no_grad():
+        images = normalise(test.images, test.entry)
+        channels = network.conv2(network.pool1(network.relu1(network.conv1(images))))  # type: ignore[operator]
+        pooled = network.average(network.pool2(network.relu2(channels))).flatten(1)  # type: ignore[operator]
+        units = network.fc1(pooled)  # type: ignore[operator]
+    np.testing.assert_allclose(subject.responses("images", "conv2"), channels.mean((2, 3)).numpy(), atol=1e-5)
+    np.testing.assert_allclose(subject.responses("images", "fc1"), units.numpy(), atol=1e-5)
+    assert (units < 0).any()
+    found = subject.units("conv2")
+    assert np.array_equal(found.labels, test.labels.numpy())
+    assert found.weights.shape == (64, 32 * 9)
+    assert subject.units("fc1").count == 121
+
+
+@pytest.mark.parametrize("stimulus", ["images", "mirrored", "gratings", "spots", "validation"])
+def test_any_number_of_images_at_once_gives_the_same(subject: Subject, stimulus: str) -> None:
+    one, other = (replace(subject, most=most, _kept={}).responses(stimulus, "fc1") for most in (7, 512))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    shape = {"gratings": (16, 5, 8, 121), "spots": (8, 8, 121)}.get(stimulus, (360, 121))
+    assert one.shape == shape
+
+
+def test_stimuli_reach_the_network_as_they_should(subject: Subject) -> None:
+    """Mirrored: the image turned round; gratings: in the data set's normalisation; spots: less the background."""
+    test = subject.split
+    with torch.no_grad():
+        turned = replace(test, images=test.images.flip(-1))
+        mirrored = replace(subject, split=turned, _kept={}).responses("images", "fc1")
+        pictures = next(gratings(8, 8)).unsqueeze(1)
+        drawn = subject.model.conv1(normalise(pictures, test.entry)).mean((2, 3))  # type: ignore[operator]
+        first = replace(subject, layers={"conv1": subject.model.conv1}, _kept={})  # type: ignore[dict-item]
+    np.testing.assert_allclose(subject.responses("mirrored", "fc1"), mirrored, atol=1e-5)
+    np.testing.assert_allclose(first.responses("gratings", "conv1")[0].reshape(40, 32), drawn.numpy(), atol=1e-5)
+    # a spot's mean over the image adds to a linear layer the same wherever it is, away from the border
+    spots = first.responses("spots", "conv1")
+    np.testing.assert_allclose(spots[0], spots[0, :1].repeat(8, 0), atol=1e-5)
+    assert np.abs(spots[0]).max() > 0.01
+
+
+def test_some_images_are_drawn_once_for_all() -> None:
+    test = load_split("digits", "test")
+    few = some_of(test, 50)
+    assert len(few) == 50
+    assert torch.equal(few.images, some_of(test, 50).images)
+    assert len(set(few.labels.tolist())) == 10
+    assert some_of(test, 0) is some_of(test, 360) is test
+
+
+def test_what_cannot_be_studied(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no layer matches 'fc7'"):
+        open_subject(checkpoint, None, ["fc7"], Settings())
+    with pytest.raises(InputError, match=r"layer 'relu3' \(ReLU\) has no units with incoming weights"):
+        open_subject(checkpoint, None, ["relu3"], Settings()).units("relu3")
+    with pytest.raises(InputError, match="no checkpoint at"):
+        open_subject(tmp_path / "nowhere", None, ["fc1"], Settings())
