@@ -10,7 +10,7 @@
   pruning.csv     one row a confirmed model, criterion and proportion
   robustness.csv  one row a confirmed model, perturbation, level and draw
   analysis.csv    one row a confirmed model, layer, positions and measure
-  analysis/       <config hash>.npz, a file a confirmed model: maps to draw
+  analysis/       a file a confirmed model: maps to draw (tables' column weights names it)
   best/           the best checkpoint so far
   mlflow/         what MLflow is told (tracking)
   figures/  report.html  summary.json
@@ -42,7 +42,7 @@ ROBUSTNESS_COLUMNS = (
 )  # fmt: skip
 ANALYSIS_COLUMNS = (
     "model", "topography", "loss", "weight", "seed", "layer", "positions", "analysis", "measure", "at", "other",
-    "value", "chance_mean", "chance_low", "chance_high", "settings", "config_hash",
+    "value", "chance_mean", "chance_low", "chance_high", "settings", "config_hash", "weights",
 )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_checkpoints(cli: Cli) -> None:
     assert {(row["topography"], row["positions"]) for row in found if row["positions"]} == {
         ("grid2d", "grid2d"), ("none", "grid2d"), ("none", "grid2d-assigned"),
     }  # fmt: skip
-    assert sorted(one.stem for one in (cli.cwd / "rows").iterdir()) == sorted({row["config_hash"] for row in found})
+    assert sorted(one.stem for one in (cli.cwd / "rows").iterdir()) == sorted({row["weights"] for row in found})
     first = path.read_bytes()
     again = cli("analyze", "ws", "none", *QUICK, "--out", "rows.csv", "--json")
     assert again.stderr.startswith("nothing to do, 2 models are analysed with images=100 permutations=50")

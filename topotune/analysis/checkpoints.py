@@ -10,7 +10,6 @@ from topotune.analysis.table import AnalysisTable
 from topotune.errors import InputError
 from topotune.files import Row
 from topotune.load import checkpoint_folder
-from topotune.training.checkpoint import load_config
 
 
 def analyse_checkpoints(
@@ -37,13 +36,12 @@ def analyse_checkpoints(
         raise InputError(f"--out {out}: must be a file called .csv in a folder that there is")
     with ExitStack() as stack:
         folders = [stack.enter_context(checkpoint_folder(one, store)) for one in locations]
-        hashes = [load_config(one).hash for one in folders]
-        for place, one in enumerate(hashes):
-            if one in hashes[:place]:
-                raise InputError(
-                    f"{locations[place]} is the same trial as {locations[hashes.index(one)]}; give it once"
-                )
-        models, table = models_of(folders, asked, data), AnalysisTable(out, asked.settings, hashes)
+        models = models_of(folders, asked, data)
+        weights = [one.weights for one in models]
+        for place, own in enumerate(weights):
+            if own in weights[:place]:
+                raise InputError(f"{locations[place]} holds the same weights as {locations[weights.index(own)]}")
+        table = AnalysisTable(out, asked.settings, weights)
         jobs = jobs_of(models, table, asked.settings, data)
         for number, job in enumerate(jobs, start=1):
             table.keep(job, analyse_one(job))
@@ -53,4 +51,4 @@ def analyse_checkpoints(
             table.keep_pairs(pairs)
         elif not jobs:
             say(f"nothing to do, {len(models)} models are analysed with {asked.settings.words}")
-    return [row for row in table.rows if row["config_hash"] in hashes]
+    return [row for row in table.rows if row["weights"] in weights]

@@ -17,10 +17,11 @@ from topotune.files import Row
 class AnalysisJob:
     """One checkpoint and what shall be found of it.
 
-    names: of analyses. layers: names. views: those of ``views_of``.
+    weights: their checksum. names: of analyses. layers: names. views: those of ``views_of``.
     """
 
     checkpoint: Path
+    weights: str
     data: Path | None
     names: tuple[str, ...]
     layers: tuple[str, ...]
@@ -30,7 +31,7 @@ class AnalysisJob:
 
 @dataclass
 class Outcome:
-    """What was found of one checkpoint. maps: ``layer/name`` -> array."""
+    """What was found of one checkpoint. maps: ``layer/name`` -> array, as ``files`` writes them."""
 
     config: TrialConfig
     rows: list[Row] = field(default_factory=list)
@@ -65,18 +66,24 @@ def _of_layer(subject: Subject, layer: str, job: AnalysisJob, maps: dict[str, Ar
             maps |= {f"{layer}/{map_name}": array for map_name, array in found.maps.items()}
             for measure in found.measures:
                 if measure.chance or name not in seen:  # what does not depend on positions is told once
-                    yield row_of(subject.config, layer, view, name, measure) | {"settings": job.settings.words}
+                    where = {"layer": layer, "positions": view if measure.chance else None, "analysis": name}
+                    yield about(subject.config, job.weights, job.settings) | where | numbers(measure)
             seen.add(name)
 
 
-def row_of(config: TrialConfig, layer: str, view: str | None, name: str, measure: Measure) -> Row:
-    """A row of analysis.csv, without its settings; where there is no value, None."""
+def about(config: TrialConfig, weights: str, settings: Settings) -> Row:
+    """What a row of analysis.csv says of the model; the loss of a control is none."""
+    return {
+        "model": config.model, "topography": config.topography, "weight": config.weight, "seed": config.seed,
+        "loss": None if config.topography == NONE else config.loss, "settings": settings.words,
+        "config_hash": config.hash, "weights": weights,
+    }  # fmt: skip
+
+
+def numbers(measure: Measure) -> Row:
+    """What it says of a measure; where there is no value, None."""
     chance: Sequence[float] = measure.chance or (math.nan,) * 3
     values = zip(("value", "chance_mean", "chance_low", "chance_high"), (measure.value, *chance), strict=True)
-    return (
-        {"model": config.model, "topography": config.topography, "weight": config.weight}
-        | {"loss": None if config.topography == NONE else config.loss}
-        | {"seed": config.seed, "layer": layer, "positions": view if measure.chance else None, "analysis": name}
-        | {"measure": measure.name, "at": measure.at, "other": None, "config_hash": config.hash}
-        | {key: value if math.isfinite(value) else None for key, value in values}
-    )
+    return {"measure": measure.name, "at": measure.at, "other": None} | {
+        key: value if math.isfinite(value) else None for key, value in values
+    }

@@ -1,12 +1,13 @@
 """Several checkpoints: what is left to do of each, and how similar they are, two and two."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 from topotune.analysis.analyses import ANALYSES, Settings, chosen
-from topotune.analysis.measure import AnalysisJob, row_of
+from topotune.analysis.measure import AnalysisJob, about, numbers
 from topotune.analysis.positions import layers_of, views_of
 from topotune.analysis.responses import open_subject
 from topotune.analysis.similarity import Signature, signature, similarity
@@ -16,6 +17,7 @@ from topotune.data.splits import load_split
 from topotune.errors import InputError
 from topotune.files import Row
 from topotune.topography import arrangement_of
+from topotune.training import WEIGHTS
 from topotune.training.checkpoint import load_config
 
 
@@ -35,10 +37,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Model:
-    """One checkpoint: what of it is studied, and on which positions."""
+    """One checkpoint: what of it is studied, and on which positions. weights: their checksum."""
 
     checkpoint: Path
     config: TrialConfig
+    weights: str
     names: tuple[str, ...]
     layers: tuple[str, ...]
     views: tuple[str, ...]
@@ -65,14 +68,12 @@ def models_of(
         InputError: a checkpoint or its data are missing, a name is unknown, an analysis does not suit the data, or
             nothing says where the units of a control would sit.
     """
-    configs = {path: load_config(path) for path in checkpoints}
-    others = [config for config in configs.values() if config.topography != NONE]
-    names = [*(one.topography for one in others), *compared]
-    organisations = asked.organisations or tuple(
-        dict.fromkeys(arrangement_of(name)[0] for name in names if name != NONE)
-    )
+    configs = [load_config(path) for path in checkpoints]
+    others = [config for config in configs if config.topography != NONE]
+    topographies = [one for one in (*(one.topography for one in others), *compared) if one != NONE]
+    organisations = asked.organisations or tuple(dict.fromkeys(arrangement_of(one)[0] for one in topographies))
     if len(others) < len(configs) and not organisations:
-        (first, *_rest) = (path for path, config in configs.items() if config.topography == NONE)
+        first = checkpoints[[config.topography for config in configs].index(NONE)]
         raise InputError(
             f"{first} is a control, which has no positions: name an organisation with --topography (grid2d, …), or "
             "give a topographic checkpoint beside it"
@@ -80,12 +81,25 @@ def models_of(
     if asked.organisations and len(others) == len(configs):
         raise InputError("--topography: is for controls, and there is none among these; the others have positions")
     found = []
-    for path, config in configs.items():
+    for path, config in zip(checkpoints, configs, strict=True):
         pictures = load_split(config.dataset, "test", data, download).clips is None
         layers = _layers(config, others, asked.layers)
         views = views_of(config, organisations)
-        found.append(Model(path, config, chosen(asked.names, pictures, config.dataset), layers, views))
+        names = chosen(asked.names, pictures, config.dataset)
+        found.append(Model(path, config, checksum(path), names, layers, views))
     return found
+
+
+def checksum(checkpoint: Path) -> str:
+    """What tells a checkpoint's weights from all others.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = checkpoint / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path} is missing: the folder holds no trained model")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _layers(config: TrialConfig, others: Sequence[TrialConfig], layers: str) -> tuple[str, ...]:
@@ -99,9 +113,9 @@ def _layers(config: TrialConfig, others: Sequence[TrialConfig], layers: str) -> 
 def jobs_of(models: Sequence[Model], table: AnalysisTable, settings: Settings, data: Path | None) -> list[AnalysisJob]:
     """What is not in the table yet, a job a model."""
     return [
-        AnalysisJob(one.checkpoint, data, left, one.layers, one.views, settings)
+        AnalysisJob(one.checkpoint, one.weights, data, left, one.layers, one.views, settings)
         for one in models
-        if (left := table.missing(one.config.hash, one.single, one.layers, one.views))
+        if (left := table.missing(one.weights, one.single, one.layers, one.views))
     ]
 
 
@@ -123,7 +137,7 @@ def compare_models(
     there = {pair_of(row) for row in table.rows if row["other"] is not None and row["settings"] == words}
     signatures: dict[Path, dict[str, Signature]] = {}
     for one, other, layer in pairs:
-        if (frozenset((one.config.hash, other.config.hash)), layer) in there:
+        if (frozenset((one.weights, other.weights)), layer) in there:
             continue
         for model in (one, other):
             if model.checkpoint not in signatures:
@@ -132,6 +146,5 @@ def compare_models(
                     name: signature(subject.responses("images", name)) for name in model.layers
                 }
         for measure in similarity(signatures[one.checkpoint][layer], signatures[other.checkpoint][layer]):
-            yield row_of(one.config, layer, None, "similarity", measure) | {
-                "other": other.config.hash, "settings": words,
-            }  # fmt: skip
+            where = {"layer": layer, "positions": None, "analysis": "similarity"}
+            yield about(one.config, one.weights, settings) | where | numbers(measure) | {"other": other.weights}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from topotune.commands.sites import data_folder, new_session, old_session
-from topotune.errors import InputError, unknown
+from topotune.errors import InputError
 from topotune.files import as_json
 
 
@@ -81,7 +81,12 @@ def robustness(options: argparse.Namespace) -> None:
     if _are_checkpoints(options.targets):
         _try_checkpoints(options, names)
         return
-    _one_study(options)
+    if len(options.targets) > 1 or options.out:
+        raise InputError(
+            f"{', '.join(options.targets)}: --out and several targets are for checkpoints, folders that hold "
+            "config.json or MLflow URIs; of a study, give its name alone"
+        )
+    options.target = Path(options.targets[0])
     with old_session(options) as session:
         from topotune import stages
 
@@ -96,68 +101,16 @@ def _are_checkpoints(targets: Sequence[str]) -> bool:
     return any(one.startswith(MLFLOW_URIS) or (Path(one) / CONFIG).is_file() for one in targets)
 
 
-def _one_study(options: argparse.Namespace) -> None:
-    """Make the only target the command's study."""
-    if len(options.targets) > 1 or options.out:
-        raise InputError(
-            f"{', '.join(options.targets)}: --out and several targets are for checkpoints, folders that hold "
-            "config.json or MLflow URIs; of a study, give its name alone"
-        )
-    options.target = Path(options.targets[0])
-
-
-def _check_checkpoints(options: argparse.Namespace) -> None:
+def _try_checkpoints(options: argparse.Namespace, names: list[str]) -> None:
     if options.out is None:
         raise InputError(f"{options.targets[0]} is a checkpoint: give the file for its rows with --out FILE.csv")
     if options.set or options.download or options.address:
         raise InputError(f"{options.targets[0]} is a checkpoint: --set, --download and --address are for a study")
-
-
-def _try_checkpoints(options: argparse.Namespace, names: list[str]) -> None:
-    _check_checkpoints(options)
     from topotune.followup.checkpoints import measure_checkpoints
 
     store = options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
     measure_checkpoints(options.targets, names, data_folder(options), options.out, store, _say)
     print(f"curves:  {options.out}")
-
-
-def analyze(options: argparse.Namespace) -> None:
-    """Of a study's confirmed models, or of checkpoints, which need no study, no cluster and nothing but torch."""
-    from topotune.analysis.analyses import Settings, named
-
-    names = named(options.analyses)
-    settings = Settings(options.images, options.permutations, options.seed, options.expert)
-    organisations = _organisations(options.topography) if options.topography is not None else ()
-    of_checkpoints = _are_checkpoints(options.targets)
-    (_check_checkpoints if of_checkpoints else _one_study)(options)
-    from topotune.analysis.models import Asked  # torch: seconds that wrong input need not wait for
-    from topotune.show import analysis_text
-
-    asked = Asked(names, options.layers or "", organisations, settings)
-    if of_checkpoints:
-        from topotune.analysis.checkpoints import analyse_checkpoints
-
-        store = options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
-        rows = analyse_checkpoints(options.targets, asked, data_folder(options), options.out, store, _say)
-        where = f"table:   {options.out}\nmaps:    {options.out.with_suffix('')}"
-    else:
-        with old_session(options) as session:
-            from topotune import stages
-
-            rows = stages.analyse(session, asked)
-        where = f"table:   {session.folder.analysis_table}\nnext:    topotune report {session.folder.path}"
-    print(as_json(rows) if options.json else f"{analysis_text(rows)}\n{where}")
-
-
-def _organisations(text: str) -> tuple[str, ...]:
-    from topotune.topography import POSITIONS
-
-    names = tuple(one.strip() for one in text.split(","))
-    for name in names:
-        if name not in POSITIONS:
-            raise unknown("organisation", name, POSITIONS, "--topography")
-    return names
 
 
 def _say(text: str) -> None:

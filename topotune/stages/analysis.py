@@ -25,9 +25,9 @@ def analyse(session: Session, asked: Asked) -> list[Row]:
         )
     checkpoints = [folder.path / one["checkpoint"] for one in confirmed]
     models = models_of(checkpoints, asked, site.data, session.file.topographies, site.download)
-    hashes = [one.config.hash for one in models]
-    table = AnalysisTable(folder.analysis_table, asked.settings, hashes)
-    table.forget(hashes)
+    weights = [one.weights for one in models]
+    table = AnalysisTable(folder.analysis_table, asked.settings, weights)
+    table.forget(weights)
     jobs = jobs_of(models, table, asked.settings, site.data)
 
     def keep(job: AnalysisJob, outcome: Outcome) -> str:

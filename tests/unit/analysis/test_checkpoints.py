@@ -8,10 +8,9 @@ import pytest
 from topotune.analysis.analyses import Settings
 from topotune.analysis.checkpoints import analyse_checkpoints
 from topotune.analysis.models import Asked, models_of
-from topotune.analysis.table import read_maps
 from topotune.config import TrialConfig
 from topotune.errors import InputError
-from topotune.files import read_csv
+from topotune.files import read_arrays, read_csv
 from topotune.folder import ANALYSIS_COLUMNS
 from topotune.show import analysis_text
 from topotune.training.fit import fit
@@ -54,7 +53,7 @@ def test_wrong_input(trained: dict[str, Path], tmp_path: Path) -> None:
     for out in (tmp_path / "no" / "rows.csv", tmp_path / "rows.txt"):
         with pytest.raises(InputError, match=r"must be a file called \.csv in a folder that there is"):
             analyse_checkpoints([str(trained["ws"])], Asked(), None, out, None, print)
-    with pytest.raises(InputError, match=r"ws is the same trial as .*ws; give it once"):
+    with pytest.raises(InputError, match=r"ws holds the same weights as .*ws"):
         analyse_checkpoints([str(trained["ws"])] * 2, Asked(), None, tmp_path / "rows.csv", None, print)
     assert list(tmp_path.iterdir()) == []
 
@@ -80,12 +79,12 @@ def test_one_table_goes_on(trained: dict[str, Path], tmp_path: Path) -> None:
     analyse((), "parts.csv", "none", "ws", "none-1")
     assert said[-1] == f"nothing to do, 3 models are analysed with {QUICK.words}"
     assert tuple(whole[0]) == ANALYSIS_COLUMNS
-    pairs = {(row["config_hash"], row["other"]) for row in whole if row["other"]}
+    pairs = {(row["weights"], row["other"]) for row in whole if row["other"]}
     assert len(pairs) == 3
     assert {row["positions"] for row in whole if row["topography"] == "none"} == {None, "grid2d", "grid2d-assigned"}
     keys = [tuple(row[name] for name in ANALYSIS_COLUMNS[1:11]) for row in whole]
     assert len(set(keys)) == len(keys)
-    found = read_maps(tmp_path / "whole" / f"{whole[0]['config_hash']}.npz")
+    found = read_arrays(tmp_path / "whole" / f"{whole[0]['weights']}.npz")
     assert found["fc1/orientation"].shape == (121,)
     assert found["fc1/positions/grid2d-assigned"].shape == (121, 2)
 
