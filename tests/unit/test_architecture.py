@@ -53,7 +53,7 @@ OWNERS = {
     },
     "mlflow": {"tracking/experiment.py", "tracking/registry.py"},
     "psutil": {"search/system.py"},
-    "matplotlib": {"report/figures.py"},
+    "matplotlib": {"report/figures.py", "report/unit_figures.py"},
     "jinja2": {"report/page.py"},
     "rich": {"progress.py"},
     "statsmodels": {"followup/statistics.py"},
