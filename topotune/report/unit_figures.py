@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -17,7 +18,9 @@ def correlation_against_distance(curves: Mapping[Key, Sequence[Bin]]) -> Figure:
     The colour is the topography's; the line says how the positions are handed out.
     """
     figure, axes = canvas("Distance of two units", "Mean correlation")
-    handles = []
+    handles, means = [], [one.mean for bins in curves.values() for one in bins]
+    room = 0.1 * (max(means) - min(means)) + 0.01  # the bands of the farthest pairs, which are few, are wider
+    axes.set_ylim(min(means) - room, max(means) + room)
     for (topography, positions), bins in curves.items():
         style, line = style_of(topography), style_of(positions).line
         at = [one.distance for one in bins]
@@ -46,11 +49,17 @@ def unit_maps(panels: Sequence[Sequence[Panel]]) -> Figure:
             if len(coordinates) == 1:
                 coordinates.append([0.0] * len(panel.values))
             look: dict[str, Any] = {"c": panel.values, "cmap": "twilight" if panel.cyclic else "viridis", "marker": "s"}
-            look |= {"s": 8000 / max(len(panel.values), 80), "linewidths": 0, "plotnonfinite": True}
+            look |= {"s": _size(panel.positions), "linewidths": 0, "plotnonfinite": True}
             axes.scatter(*coordinates, **(look | {"depthshade": False} if solid else look))
             axes.set_aspect("equal")
             axes.set_title(as_label(panel.title), fontsize=8)
-            axes.grid(visible=False)
-            axes.set_xticks([])
-            axes.set_yticks([])
+            axes.set_axis_off()
     return figure
+
+
+def _size(positions: Any) -> float:
+    """Of a unit's square, so that neighbours nearly touch: as matplotlib wants it, in square points."""
+    apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    gap = np.median(apart.min(1)) / max(np.ptp(positions, axis=0).max(), 1e-9)
+    return float(np.clip(140 * gap, 2, 20) ** 2)
