@@ -12,9 +12,12 @@ from topotune.analysis.analyses import Settings
 from topotune.analysis.responses import Subject, open_subject, some_of
 from topotune.analysis.stimuli import gratings
 from topotune.config import TrialConfig
+from topotune.data import DATASETS
 from topotune.data.batches import normalise
-from topotune.data.splits import load_split
+from topotune.data.splits import Split, load_split
 from topotune.errors import InputError
+from topotune.models.topographic import build_model
+from topotune.training.device import Precision
 from topotune.training.fit import fit
 
 Quick = Callable[..., TrialConfig]
@@ -81,6 +84,23 @@ def test_some_images_are_drawn_once_for_all() -> None:
     assert torch.equal(few.images, some_of(test, 50).images)
     assert len(set(few.labels.tolist())) == 10
     assert some_of(test, 0) is some_of(test, 360) is test
+
+
+def test_every_window_of_a_sound_has_its_clips_class(quick: Quick) -> None:
+    """Clips of 5, 13 and 9 frames hold one, three and two windows of 5 frames, which share their outermost ones."""
+    frames = torch.randn(27, 8, generator=torch.Generator().manual_seed(0)).half()
+    clips, labels = torch.tensor([[0, 5], [5, 13], [18, 9]]), torch.tensor([4, 7, 2])
+    entry = replace(DATASETS["digits"], shape=(1, 8, 5))
+    split = Split(frames, labels, "checksum", entry, clips)
+    network = build_model("small_cnn", 1, 10)
+    precision = Precision(torch.device("cpu"), bfloat16=False)
+    subject = Subject(quick(), network, {"conv1": network.conv1}, split, precision, 512, Settings())  # type: ignore[dict-item]
+    units = subject.units("conv1")
+    assert units.labels.tolist() == [4, 7, 7, 7, 2, 2]
+    assert units.responses.shape == (6, 32)
+    with torch.no_grad():
+        last = normalise(frames[22:27].T[None, None], entry)
+        np.testing.assert_allclose(units.responses[5], network.conv1(last).mean((2, 3))[0].numpy(), atol=1e-5)  # type: ignore[operator]
 
 
 def test_what_cannot_be_studied(checkpoint: Path, tmp_path: Path) -> None:
