@@ -48,8 +48,7 @@ def analyse_one(job: AnalysisJob) -> Outcome:
     chosen(job.names, subject.split.clips is None, subject.config.dataset)
     outcome = Outcome(subject.config)
     for layer in job.layers:
-        for row in _of_layer(subject, layer, job, outcome.maps):
-            outcome.rows.append(row)
+        outcome.rows.extend(_of_layer(subject, layer, job, outcome.maps))
     return outcome
 
 
