@@ -58,24 +58,24 @@ def test_bins_by_hand(make_places: MakePlaces, make_units: MakeUnits) -> None:
     assert _named(found, "neighbours")[0].value == pytest.approx(0)
 
 
-def test_bimodality(make_units: MakeUnits) -> None:
+def test_bimodality(make_units: MakeUnits, grid: Places) -> None:
     """Two camps of units are bimodal (5/9 is the uniform distribution's), unrelated units are not."""
     draw = np.random.default_rng(0)
     common = draw.normal(size=(500, 1))
     side = np.where(np.arange(60) < 30, 1, -1)
-    two = bimodality(make_units(common * side + 0.3 * draw.normal(size=(500, 60))), None)  # type: ignore[arg-type]
-    none = bimodality(make_units(draw.normal(size=(500, 60))), None)  # type: ignore[arg-type]
+    two = bimodality(make_units(common * side + 0.3 * draw.normal(size=(500, 60))), grid)
+    none = bimodality(make_units(draw.normal(size=(500, 60))), grid)
     assert two.measures[0].value > 0.9
     assert none.measures[0].value < 0.4
     assert two.maps["r_histogram"].sum() == 60 * 59 // 2
     assert two.measures[0].chance is None
 
 
-def test_bimodality_of_a_uniform_distribution(make_units: MakeUnits) -> None:
+def test_bimodality_of_a_uniform_distribution(make_units: MakeUnits, grid: Places) -> None:
     units = make_units(np.zeros((10, 60)))
     first, second = np.triu_indices(60, 1)
     units.correlations[first, second] = np.linspace(-1, 1, len(first))
-    assert bimodality(units, None).measures[0].value == pytest.approx(5 / 9, abs=0.002)  # type: ignore[arg-type]
+    assert bimodality(units, grid).measures[0].value == pytest.approx(5 / 9, abs=0.002)
 
 
 def test_localisation(grid: Places, make_units: MakeUnits, blobs: Array, shuffled: Array) -> None:

@@ -1,17 +1,21 @@
 """Effective dimensionality of samples whose covariance is known."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topotune.analysis.dimensionality import dimensionality, effective
+from topotune.analysis.places import Places
+from topotune.analysis.units import Array, Units
 
 
-def _samples(deviations: list[float], images: int = 40) -> np.ndarray:  # type: ignore[type-arg]
+def _samples(deviations: list[float], images: int = 40) -> Array:
     """Uncorrelated columns of exactly these deviations."""
     basis = np.linalg.qr(np.eye(images)[:, 1:] - 1 / images)[0]  # columns of mean 0, at right angles
-    found: np.ndarray = basis[:, : len(deviations)] * np.array(deviations)  # type: ignore[type-arg]
+    found: Array = basis[:, : len(deviations)] * np.array(deviations)
     return found
 
 
@@ -34,8 +38,8 @@ def test_against_eigenvalues(seed: int, images: int, units: int) -> None:
     assert 1 - 1e-9 <= found <= min(units, images - 1) + 1e-9
 
 
-def test_what_does_not_vary_has_none(make_units) -> None:  # type: ignore[no-untyped-def]
+def test_what_does_not_vary_has_none(make_units: Callable[..., Units], grid: Places) -> None:
     units = make_units(np.full((10, 5), 0.5), weights=_samples([1, 1, 1], 5))
-    activations, weights = dimensionality(units, None).measures  # type: ignore[arg-type]
+    activations, weights = dimensionality(units, grid).measures
     assert np.isnan(activations.value)
     assert weights.value == pytest.approx(3)

@@ -88,11 +88,9 @@ def test_pinwheels_of_random_preferences(grid: Places) -> None:
     assert np.mean(share) == pytest.approx(1 / 3, abs=0.02)
 
 
-def test_there_are_none_where_there_is_no_plane(make_units: MakeUnits) -> None:
+def test_there_are_none_where_there_is_no_plane(make_units: MakeUnits, make_places: Callable[..., Places]) -> None:
     probes = {"gratings": _responses(np.linspace(0, 3, 27)), "frequencies": np.arange(5.0)}
-    from topotune.topography.positions import positions
-
-    places = Places("grid3d", positions("grid3d", 27).numpy(), 10)
+    places = make_places("grid3d", 27)
     names = [one.name for one in orientation(make_units(np.zeros((12, 27)), probes), places).measures]
     assert "pinwheels" not in names
     assert "neighbour_difference" in names

@@ -10,7 +10,7 @@ import torch
 
 from topotune.analysis.analyses import Settings
 from topotune.analysis.responses import Subject, open_subject, some_of
-from topotune.analysis.stimuli import gratings
+from topotune.analysis.stimuli import gratings, spots
 from topotune.config import TrialConfig
 from topotune.data import DATASETS
 from topotune.data.batches import normalise
@@ -71,10 +71,10 @@ def test_stimuli_reach_the_network_as_they_should(subject: Subject) -> None:
         first = replace(subject, layers={"conv1": subject.model.conv1}, _kept={})  # type: ignore[dict-item]
     np.testing.assert_allclose(subject.responses("mirrored", "fc1"), mirrored, atol=1e-5)
     np.testing.assert_allclose(first.responses("gratings", "conv1")[0].reshape(40, 32), drawn.numpy(), atol=1e-5)
-    # a spot's mean over the image adds to a linear layer the same wherever it is, away from the border
-    spots = first.responses("spots", "conv1")
-    np.testing.assert_allclose(spots[0], spots[0, :1].repeat(8, 0), atol=1e-5)
-    assert np.abs(spots[0]).max() > 0.01
+    # at distance 0 all directions are the same
+    seen = first.responses("spots", "conv1")
+    np.testing.assert_allclose(seen[0], seen[0, :1].repeat(8, 0), atol=1e-5)
+    assert np.abs(seen[0]).max() > 0.01
 
 
 def test_some_images_are_drawn_once_for_all() -> None:
@@ -84,6 +84,27 @@ def test_some_images_are_drawn_once_for_all() -> None:
     assert torch.equal(few.images, some_of(test, 50).images)
     assert len(set(few.labels.tolist())) == 10
     assert some_of(test, 0) is some_of(test, 360) is test
+
+
+def test_colour_images(quick: Quick) -> None:
+    """Gratings are grey; a spot is laid over the data set's mean, which is 0 once normalised."""
+    entry = DATASETS["cifar10"]
+    images = torch.randint(256, (12, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    split = Split(images, torch.arange(12) % 10, "checksum", entry)
+    network = build_model("cifar_cnn", 3, 10).eval()
+    layers = {"conv1": network.conv1, "fc1": network.fc1}
+    precision = Precision(torch.device("cpu"), bfloat16=False)
+    subject = Subject(quick(), network, layers, split, precision, 16, Settings())  # type: ignore[arg-type]
+    assert subject.units("fc1").responses.shape == (12, 121)
+    assert subject.units("conv1").weights.shape == (32, 27)
+    with torch.no_grad():
+        grey = normalise(next(gratings(32, 32)).unsqueeze(1).repeat(1, 3, 1, 1), entry)
+        drawn = network.conv1(grey).mean((2, 3))  # type: ignore[operator]
+        spot = next(spots(32, 32))[:1].unsqueeze(1)
+        mean, std = (torch.tensor(one).view(3, 1, 1) for one in (entry.mean, entry.std))
+        lit = network.conv1(spot * (1 - mean) / std) - network.conv1.bias.view(-1, 1, 1)  # type: ignore[operator,union-attr]
+    np.testing.assert_allclose(subject.responses("gratings", "conv1")[0].reshape(40, 32), drawn.numpy(), atol=1e-5)
+    np.testing.assert_allclose(subject.responses("spots", "conv1")[0, 0], lit.mean((2, 3))[0].numpy(), atol=1e-5)
 
 
 def test_every_window_of_a_sound_has_its_clips_class(quick: Quick) -> None:

@@ -8,9 +8,10 @@ from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 
 from topotune.analysis.similarity import IMAGES, signature, similarity
+from topotune.analysis.units import Array
 
 
-def _values(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
+def _values(one: Array, other: Array) -> tuple[float, float]:
     rsa, cka = similarity(signature(one), signature(other))
     return rsa.value, cka.value
 
