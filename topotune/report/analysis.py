@@ -10,8 +10,10 @@ from topotune.folder import StudyFolder
 from topotune.report.tables import Table, in_order, mean_std
 from topotune.report.wording import MISSING, number
 
-MAPS = {"weight_components": "weights, first component", "orientation": "preferred orientation",
-        "variance": "variance over images", "auroc": "AUROC for its best class"}  # fmt: skip
+MAPS = {
+    "weight_components": "weights, first component", "mean_response": "mean response",
+    "variance": "variance over images", "orientation": "preferred orientation", "auroc": "AUROC for its best class",
+}  # fmt: skip
 
 Key = tuple[str, str]  # a topography, and the positions that it is looked at
 
