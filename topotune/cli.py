@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stages(parsers)
     _add_robustness(parsers)
+    _add_analyze(parsers)
     _add_reading(parsers)
     _add_data(parsers)
     train = _command(
@@ -174,6 +175,35 @@ def _add_robustness(parsers: Any) -> None:
     _data_options(tried)
     _set_option(tried, "a value in place of the study file's (may be repeated)")
     _cluster_options(tried)
+
+
+def _add_analyze(parsers: Any) -> None:
+    looked = _command(
+        parsers, "analyze", commands.analyze, "look into trained models: maps, smoothness, tuning, expert units …",
+        "topotune analyze digits --analyses correlation,moran",
+    )  # fmt: skip
+    looked.add_argument(
+        "targets", metavar="TARGET", nargs="+",
+        help="a study's name or folder, whose confirmed models are analysed; or checkpoints: folders, MLflow URIs",
+    )  # fmt: skip
+    looked.add_argument("--analyses", metavar="NAMES", default="all", help="with commas between (default: all)")
+    looked.add_argument("--layers", metavar="NAMES", help="with commas between, or convolutions (default: the trial's)")
+    looked.add_argument(
+        "--topography", metavar="NAMES", help="where the units of controls would sit (default: as those they are "
+        "compared with)"
+    )  # fmt: skip
+    looked.add_argument("--images", type=int, default=2000, help="of the test part, at most (default 2000; 0: all)")
+    looked.add_argument(
+        "--permutations", type=int, default=1000, help="of the positions, for the level of chance (default 1000)"
+    )
+    looked.add_argument("--seed", type=int, default=0, help="of the permutations (default 0)")
+    looked.add_argument("--expert", type=float, default=0.9, help="AUROC from which on a unit is an expert (0.9)")
+    looked.add_argument("--out", type=Path, metavar="FILE.csv", help="where the rows of checkpoints go")
+    _json_option(looked)
+    _studies_option(looked)
+    _data_options(looked)
+    _set_option(looked, "a value in place of the study file's (may be repeated)")
+    _cluster_options(looked)
 
 
 def _cluster_options(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,8 @@ import math
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +116,13 @@ def read_csv(path: Path) -> list[Row]:
     return [{name: _parse(name, cell) for name, cell in row.items()} for row in rows]
 
 
-_TEXT = {"config_hash", "checkpoint", "reason"}  # a hash can look like a number: 12345678, 1234567e8
+_TEXT = {
+    "config_hash",
+    "weights",
+    "other",
+    "checkpoint",
+    "reason",
+}  # a hash can look like a number: 12345678, 1234567e8
 
 
 def _parse(name: str, cell: str | None) -> Any:
@@ -130,6 +138,34 @@ def _parse(name: str, cell: str | None) -> Any:
         except ValueError:
             continue
     return cell
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write numpy arrays by name: a compressed .npz, without anything pickled."""
+    import numpy as np  # heavy
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    write_atomically(path, write)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The numpy arrays in an .npz file; no file means none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    import numpy as np  # heavy
+
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return dict(file)
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it, and it is made anew") from None
 
 
 def replace_folder(target: Path, sources: Iterable[Path]) -> None:

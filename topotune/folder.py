@@ -9,6 +9,8 @@
   confirm.csv     one row a confirmed model
   pruning.csv     one row a confirmed model, criterion and proportion
   robustness.csv  one row a confirmed model, perturbation, level and draw
+  analysis.csv    one row a confirmed model, layer, positions and measure
+  analysis/       a file a confirmed model: maps to draw (tables' column weights names it)
   best/           the best checkpoint so far
   mlflow/         what MLflow is told (tracking)
   figures/  report.html  summary.json
@@ -38,6 +40,10 @@ _PRUNED_ONCE = {"criterion": "l2", "scope": "topographic", "finetune_epochs": 0}
 ROBUSTNESS_COLUMNS = (
     "topography", "weight", "seed", "perturbation", "level", "draw", "accuracy", "clean_accuracy", "source",
     "config_hash",
+)  # fmt: skip
+ANALYSIS_COLUMNS = (
+    "model", "topography", "loss", "weight", "seed", "layer", "positions", "analysis", "measure", "at", "other",
+    "value", "chance_mean", "chance_low", "chance_high", "settings", "config_hash", "weights",
 )  # fmt: skip
 
 
@@ -88,6 +94,10 @@ class StudyFolder:
     @property
     def robustness_table(self) -> Path:
         return self.path / "robustness.csv"
+
+    @property
+    def analysis_table(self) -> Path:
+        return self.path / "analysis.csv"
 
     @property
     def figures(self) -> Path:

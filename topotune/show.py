@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from topotune.files import read_csv
+from topotune.files import Row, read_csv
 from topotune.folder import StudyFolder, list_studies, ranked
 from topotune.report import tables, wording
 
@@ -29,6 +30,31 @@ def compact_text(record: dict[str, Any]) -> str:
 
 def _share(number: int, whole: int) -> str:
     return f"{number:,} ({number / whole:.1%})"
+
+
+def analysis_text(rows: Sequence[Row]) -> str:
+    """What was found of trained models, for a reader: means over the seeds, a star where one is beyond chance. What
+    there is one of a class, a distance or a threshold is in the table only."""
+    names = ("layer", "analysis", "measure", "topography", "loss", "weight", "positions")
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row["at"] is None and row["value"] is not None:
+            groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    order = {key: place for place, key in enumerate(dict.fromkeys(key[:3] for key in groups))}  # models side by side
+    ordered = sorted(groups.items(), key=lambda one: order[one[0][:3]])
+    header = (*names[:5], "λ", names[6], "n", "mean", "std", "chance, 95%", "")
+    return "\n".join(columns([header, *(_found(key, own) for key, own in ordered)]))
+
+
+def _found(key: tuple[Any, ...], rows: Sequence[Row]) -> tuple[str, ...]:
+    mean, std = tables.mean_std([row["value"] for row in rows])
+    known = [row for row in rows if row["chance_low"] is not None]
+    low, high = (fmean(row[name] for row in known) if known else None for name in ("chance_low", "chance_high"))
+    chance, beyond = "", ""
+    if low is not None and high is not None:
+        chance, beyond = f"{low:.3g} … {high:.3g}", "" if low <= mean <= high else "*"
+    words = ("" if one is None else f"{one:g}" if isinstance(one, float) else str(one) for one in key)
+    return (*words, str(len(rows)), f"{mean:.3g}", "" if std is None else f"{std:.2g}", chance, beyond)
 
 
 def studies(root: Path) -> list[dict[str, Any]]:

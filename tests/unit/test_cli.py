@@ -17,8 +17,8 @@ from topotune.errors import InputError
 
 ROOT = str(Path(__file__).resolve().parents[2])
 COMMANDS = (
-    "run", "search", "confirm", "prune", "report", "robustness", "plan", "studies", "show", "positions", "ui", "sync",
-    "data", "train", "compact",
+    "run", "search", "confirm", "prune", "report", "robustness", "analyze", "plan", "studies", "show", "positions",
+    "ui", "sync", "data", "train", "compact",
 )  # fmt: skip
 
 
@@ -184,3 +184,22 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
         words, cwd=tmp_path, capture_output=True, text=True, timeout=100, env=os.environ | {"PYTHONPATH": ROOT}
     )
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (128 + signal.SIGPIPE, 1, "")
+
+
+def test_what_cannot_be_analyzed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Found before torch is loaded, let alone a network."""
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    out = ("--out", tmp_path / "rows.csv")
+    for words, message in (
+        (("--analyses", "moron", *out), "--analyses: unknown analysis 'moron'; choose from all, correlation, "),
+        (("--topography", "gird", *out), "--topography: unknown organisation 'gird'; choose from grid2d, "),
+        (("--topography", "line,line", *out), "--topography: 'line' stands there twice"),
+        (("--images", 3, *out), "--images 3: must be at least 10, or 0 for the whole test part"),
+        (("--expert", 2, *out), "--expert 2: must be an AUROC, above 0.5 and at most 1"),
+        ((), "is a checkpoint: give the file for its rows with --out FILE.csv"),
+        (("--address", "auto", *out), "is a checkpoint: --set, --download and --address are for a study"),
+    ):
+        assert message in _error(capsys, "analyze", tmp_path, *words)
+    assert "no study 'nowhere'" in _error(capsys, "analyze", "nowhere", "--studies", tmp_path)
+    assert "of a study, give its name alone" in _error(capsys, "analyze", "one", "two", "--studies", tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["config.json"]

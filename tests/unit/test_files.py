@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,3 +149,23 @@ def test_replace_folder_holds_the_named_files_only(tmp_path: Path) -> None:
     assert {path.name for path in target.iterdir()} == {"a", "b"}
     assert os.listdir(target.parent) == ["target"]
     assert json.dumps(sorted(os.listdir(source))) == '["a", "b", "c"]'
+
+
+def test_arrays(tmp_path: Path) -> None:
+    """Whole or absent, by any name; a damaged file is told of."""
+    path = tmp_path / "maps" / "one.npz"
+    assert files.read_arrays(path) == {}
+    files.write_arrays(path, {"fc1/one": np.arange(3), "features.0/other": np.array([0.5])})
+    first = path.read_bytes()
+    assert {name: one.tolist() for name, one in files.read_arrays(path).items()} == {
+        "fc1/one": [0, 1, 2], "features.0/other": [0.5],
+    }  # fmt: skip
+    files.write_arrays(path, files.read_arrays(path))
+    assert path.read_bytes() == first
+    flipped = bytearray(first)
+    flipped[70] ^= 0xFF  # within the first array
+    for content in (first[:40], b"", b"nonsense", first[:-60] + first[-30:], flipped):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"one\.npz is damaged"):
+            files.read_arrays(path)
+    assert [one.name for one in path.parent.iterdir()] == ["one.npz"]

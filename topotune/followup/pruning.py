@@ -20,7 +20,7 @@ from topotune.followup.finetune import Finetuning, finetune
 from topotune.models.topographic import select_layers, topographic_layers
 from topotune.topography import arrangement_of
 from topotune.topography.positions import positions
-from topotune.training.arrangement import last_permutations
+from topotune.training.arrangement import kept_permutations
 from topotune.training.checkpoint import load_config, load_model
 from topotune.training.device import LAYOUT, Precision, pick_device
 from topotune.training.loop import evaluate
@@ -195,7 +195,7 @@ class Subject:
         """Where the trial had a layer's channels; a control's would sit on a grid."""
         organisation, _ = arrangement_of(UNPLACED if self.config.topography == NONE else self.config.topography)
         options = {} if self.config.topography == NONE else self.config.organisation_options
-        own = last_permutations(self.checkpoint).get(name)
+        own = kept_permutations(self.checkpoint, self.config).get(name)
         places = positions(organisation, channels, **options)
         return places if own is None else places[own]
 

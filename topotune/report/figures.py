@@ -1,4 +1,4 @@
-"""The figures of a study. The only module that imports matplotlib; no display, and no pyplot but for Optuna's plots.
+"""The figures of a study. No display, and no pyplot but for Optuna's plots.
 
 One colour and one marker a topography, the same in every figure; the control is black. Colours are those of
 Okabe & Ito, which stay apart for readers with a colour vision deficiency.
@@ -40,7 +40,7 @@ _LOOK = {
     "svg.hashsalt": "topotune",
 }  # fmt: skip
 # On top of matplotlib's defaults, so that a matplotlibrc of the user's changes nothing.
-_in_our_style = styles.context(["default", _LOOK])
+in_our_style = styles.context(["default", _LOOK])
 
 
 class _Style(NamedTuple):
@@ -63,7 +63,7 @@ def style_of(topography: str) -> _Style:
     return _Style(COLOURS[rank % len(COLOURS)], MARKERS[(rank + turn) % len(MARKERS)], LINES[kind])
 
 
-@_in_our_style
+@in_our_style
 def save(figure: Figure, path: Path) -> str:
     """Write ``figure`` to ``path`` as PNG and give it back as SVG text, the same for the same figure."""
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))
@@ -95,10 +95,10 @@ def pyplot_in_our_style() -> Iterator[None]:
                 pyplot.close(number)
 
 
-@_in_our_style
+@in_our_style
 def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
     """Validation accuracy of every trial against λ (log scale), by topography; without a λ, as the control: a line."""
-    figure, axes = _canvas("λ, weight of the topographic loss", "Validation accuracy (%)")
+    figure, axes = canvas("λ, weight of the topographic loss", "Validation accuracy (%)")
     placed = {name: own for name, own in trials.items() if any(point.weight > 0 for point in own)}
     weights = sorted({point.weight for own in placed.values() for point in own})
     # Repeated λs come from a list of choices: set topographies side by side, and join each one's best.
@@ -119,7 +119,7 @@ def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
     grey: dict[str, Any] = {"color": "#555555", "linestyle": "none", "marker": "o"}
     handles.append(Line2D([], [], label="complete", **grey))
     handles.append(Line2D([], [], label="pruned", markerfacecolor="none", alpha=0.5, **grey))
-    _legend(figure, handles)
+    legend(figure, handles)
     return figure
 
 
@@ -191,10 +191,10 @@ def _focus(axes: Axes, points: Sequence[Point]) -> None:
         axes.text(0.01, 0.02, note, transform=axes.transAxes, fontsize=8, color="#555555")
 
 
-@_in_our_style
+@in_our_style
 def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
     """Test accuracy by topography: a point a seed, a bar at the mean, a line at the control's mean."""
-    figure, axes = _canvas("Topography", "Test accuracy (%)")
+    figure, axes = canvas("Topography", "Test accuracy (%)")
     for place, (name, one) in enumerate(confirmed.items()):
         colour, marker, _line = style_of(name)
         values = [100 * value for value in one.accuracies]
@@ -211,25 +211,25 @@ def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
         axes.axhline(middle, color=CONTROL_COLOUR, linestyle="--", linewidth=1, zorder=1)
         handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=1, label="mean of the control"))
     below = ("control" if name == NONE else _strength(one.weight) for name, one in confirmed.items())
-    names = [f"{_label(name)}\n{line}" for name, line in zip(confirmed, below, strict=True)]
+    names = [f"{as_label(name)}\n{line}" for name, line in zip(confirmed, below, strict=True)]
     axes.set_xticks(range(len(names)), names, fontsize=9)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="x")
-    _legend(figure, handles)
+    legend(figure, handles)
     return figure
 
 
-@_in_our_style
+@in_our_style
 def pruning_accuracy(curves: Mapping[str, Curve]) -> Figure:
     """Accuracy against the pruned proportion: the mean over the seeds, and a band of ± one standard deviation."""
-    figure, axes = _canvas("Proportion pruned (%)", "Accuracy (%)")
+    figure, axes = canvas("Proportion pruned (%)", "Accuracy (%)")
     for name, curve in curves.items():
         _draw_curve(axes, name, curve, 100)
-    _legend(figure, [_handle(name, joined=True) for name in curves])
+    legend(figure, [_handle(name, joined=True) for name in curves])
     return figure
 
 
-@_in_our_style
+@in_our_style
 def robustness_accuracy(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """Accuracy against the level, a panel a perturbation: as ``pruning_accuracy``."""
     columns = min(len(curves), 3)
@@ -239,12 +239,12 @@ def robustness_accuracy(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
         axes = figure.add_subplot(rows, columns, number)
         for name, curve in own.items():
             _draw_curve(axes, name, curve, 1)
-        axes.set_title(_label(perturbation), fontsize=9)
+        axes.set_title(as_label(perturbation), fontsize=9)
         axes.tick_params(labelsize=8)
     figure.supxlabel("Level", fontsize=10)
     figure.supylabel("Accuracy (%)", fontsize=10)
     names = dict.fromkeys(name for own in curves.values() for name in own)
-    _legend(figure, [_handle(name, joined=True) for name in names])
+    legend(figure, [_handle(name, joined=True) for name in names])
     return figure
 
 
@@ -261,7 +261,7 @@ def _draw_curve(axes: Axes, name: str, curve: Curve, scale: float) -> None:
     axes.fill_between(at, below, above, color=colour, alpha=0.13, linewidth=0)
 
 
-@_in_our_style
+@in_our_style
 def organisations(places: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     """Where channels sit, one panel an organisation; darker is earlier.
 
@@ -288,7 +288,8 @@ def _strength(weight: float) -> str:
     return f"λ = {weight:.3g}" if weight else "no λ"
 
 
-def _canvas(x: str, y: str) -> tuple[Figure, Axes]:
+def canvas(x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty figure with these words at its axes."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(x)
@@ -298,14 +299,15 @@ def _canvas(x: str, y: str) -> tuple[Figure, Axes]:
 
 def _handle(name: str, *, joined: bool) -> Line2D:
     colour, marker, line = style_of(name)
-    label = _label(name) + (" (control)" if name == NONE else "")
+    label = as_label(name) + (" (control)" if name == NONE else "")
     return Line2D([], [], color=colour, marker=marker, markersize=6, linestyle=line if joined else "none", label=label)
 
 
-def _legend(figure: Figure, handles: Sequence[Any]) -> None:
+def legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """A legend beside the axes."""
     figure.legend(handles=list(handles), loc="outside right upper", frameon=False, fontsize=9)
 
 
-def _label(name: str) -> str:
+def as_label(name: str) -> str:
     """A name as text: matplotlib would set what stands between two dollar signs as a formula."""
     return name.replace("$", r"\$")

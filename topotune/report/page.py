@@ -15,7 +15,7 @@ from topotune.config import NONE
 from topotune.errors import InputError
 from topotune.files import Row, read_csv, read_json, write_text
 from topotune.folder import StudyFolder
-from topotune.report import figures, robustness, tables, wording
+from topotune.report import analysis, figures, robustness, tables, unit_figures, wording
 
 DESCRIPTIONS = {
     "accuracy_against_weight": (
@@ -33,6 +33,11 @@ DESCRIPTIONS = {
         "Accuracy against the level of each perturbation, a panel each: one curve a topography, with bands of one "
         "standard deviation."
     ),
+    "correlation_against_distance": (
+        "Mean correlation of pairs of units against their distance: one curve a topography, with bands for shuffled "
+        "positions."
+    ),
+    "unit_maps": "Maps of the units: a row a topography, a square a unit at its position, coloured by what it prefers.",
 }
 
 
@@ -70,6 +75,7 @@ class _Study:
     confirmed: list[Row]
     pruned: list[Row]
     tried: list[Row]
+    looked_at: list[Row]
 
 
 def write_report(folder: StudyFolder, search: Sequence[Drawing] = ()) -> Path:
@@ -98,6 +104,7 @@ def _read(folder: StudyFolder) -> _Study:
         confirmed=read_csv(folder.confirm_table),
         pruned=folder.pruned(),
         tried=read_csv(folder.robustness_table),
+        looked_at=analysis.last_layer(read_csv(folder.analysis_table)),
     )
 
 
@@ -115,10 +122,13 @@ def _draw(study: _Study) -> dict[str, Picture | None]:
     trials = tables.accuracy_by_topography(study.trials)
     confirmed = tables.confirmed_by_topography(study.confirmed)
     tried = robustness.curves(study.tried)
+    near, maps = analysis.curves(study.looked_at), analysis.panels(study.folder, study.looked_at)
     drawn: dict[str, Any] = {
         "accuracy_against_weight": figures.accuracy_against_weight(trials) if trials else None,
         "confirmed_accuracy": figures.confirmed_accuracy(confirmed) if confirmed else None,
         "robustness_accuracy": figures.robustness_accuracy(tried) if tried else None,
+        "correlation_against_distance": unit_figures.correlation_against_distance(near) if near else None,
+        "unit_maps": unit_figures.unit_maps(maps) if maps else None,
     }
     drawn |= {name: figures.pruning_accuracy(curves) for name, (_way, curves) in _curves(study).items()}
     for path in study.folder.figures.glob("pruning_accuracy*.png"):
@@ -176,6 +186,7 @@ def _render(study: _Study, pictures: dict[str, Picture | None], searched: Sequen
         pruned=[(way, pictures[name], tables.pruning_table(own)) for name, (way, own) in _curves(study).items()],
         areas=tables.pruning_summary(summary.get("pruning") or []),
         robustness=robustness.table(study.tried),
+        analysis=analysis.table(study.looked_at),
         provenance=_provenance(summary),
         models=tables.confirmed_models(study.confirmed),
         pictures=pictures,

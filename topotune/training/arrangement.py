@@ -19,6 +19,7 @@ from topotune.topography import arrangement_of
 from topotune.training import ARRANGEMENT
 from topotune.training.device import Precision
 from topotune.training.distributed import from_first
+from topotune.training.records import read_result
 from topotune.training.topography import Topography
 
 PROBE = 256  # training images that are held out for the swaps, but no more than
@@ -101,10 +102,19 @@ class Arranger:
         write_json(folder / ARRANGEMENT, {"topography": self._config.topography, "rounds": self.rounds})
 
 
-def last_permutations(folder: Path) -> dict[str, Tensor]:
-    """The position (C,) of each channel, layer by layer, as ``arrangement.json`` has them last; none without one."""
+def kept_permutations(folder: Path, config: TrialConfig) -> dict[str, Tensor]:
+    """The position (C,) of each channel of the network that was kept, layer by layer; empty where none was handed out.
+
+    The weights are those of the best epoch. Positions that are learned are those of the last round before its end;
+    assigned ones were found for these very weights.
+    """
     path = folder / ARRANGEMENT
-    return _last(read_table(path)["rounds"]) if path.exists() else {}
+    if not path.exists():
+        return {}
+    rounds, result = read_table(path)["rounds"], read_result(folder)
+    if config.arrangement == "learned" and result is not None:
+        rounds = [one for one in rounds if one["epoch"] < result.best_epoch]
+    return _last(rounds)
 
 
 def _last(rounds: list[dict[str, Any]]) -> dict[str, Tensor]:

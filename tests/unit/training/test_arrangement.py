@@ -17,7 +17,7 @@ from topotune.errors import InputError
 from topotune.models.topographic import build_model
 from topotune.topography.positions import positions
 from topotune.topography.targets import target_similarity
-from topotune.training.arrangement import Arranger, hold_out, topography_of
+from topotune.training.arrangement import Arranger, hold_out, kept_permutations, topography_of
 from topotune.training.device import Precision
 
 Quick = Callable[..., TrialConfig]
@@ -149,3 +149,21 @@ def test_the_last_of_several_rounds_counts(quick: Quick) -> None:
     fresh, (one, other) = arranger.rounds[2:], topography.permutations.values()
     assert [one.tolist(), other.tolist()] == [last["permutation"] for last in fresh]
     assert arranger.rounds[0]["permutation"] != fresh[0]["permutation"]
+
+
+@pytest.mark.parametrize(("topography", "epoch"), [("grid2d-learned", 4), ("grid2d-assigned", 6)])
+def test_positions_are_those_of_the_weights_that_were_kept(
+    quick: Quick, tmp_path: Path, topography: str, epoch: int
+) -> None:
+    """Learned ones of the last round before the end of the best epoch, the fifth; assigned ones of the end."""
+    config = quick(topography=topography, weight=0.0 if "assigned" in topography else 0.1)
+    assert kept_permutations(tmp_path, config) == {}
+    rounds = [{"epoch": at, "layer": "conv1", "permutation": [at, 0]} for at in (0, 4, 5, 6)]
+    (tmp_path / "arrangement.json").write_text(json.dumps({"topography": topography, "rounds": rounds}))
+    assert kept_permutations(tmp_path, config)["conv1"].tolist() == [6, 0]  # not finished: nothing else is known
+    result = {
+        "config_hash": config.hash, "validation_accuracy": 0.5, "best_epoch": 5, "epochs": 6, "seconds": 1.0,
+        "data_checksum": "checksum", "history": [],
+    }  # fmt: skip
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert kept_permutations(tmp_path, config)["conv1"].tolist() == [epoch, 0]

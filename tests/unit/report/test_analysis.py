@@ -1,0 +1,98 @@
+"""The analyses in the report: curves, maps and a table of the last layer, the figures and the page."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from topotune.files import Row, write_arrays, write_csv
+from topotune.folder import ANALYSIS_COLUMNS, StudyFolder
+from topotune.report import analysis, unit_figures
+from topotune.report.page import write_report
+from topotune.topography.positions import positions
+
+MakeStudy = Callable[..., StudyFolder]
+LOOKED_AT = (("grid2d", "grid2d"), ("none", "grid2d"), ("none", "grid2d-assigned"))
+
+
+def _rows(layers: tuple[str, ...] = ("conv1", "fc1"), seeds: int = 3) -> list[Row]:
+    """Seeds lie 0.02 apart; chance is −0.1 … 0.1."""
+    rows: list[Row] = []
+    for seed in range(seeds):
+        for place, (topography, on) in enumerate(LOOKED_AT):
+            about = {
+                "model": "mnist_cnn", "topography": topography, "weight": 0.3, "seed": seed, "settings": "images=10",
+                "config_hash": f"cafe{seed}", "weights": f"beef{seed}{topography}",
+            }  # fmt: skip
+            for layer in layers:
+                own = about | {"layer": layer, "analysis": "correlation", "positions": on}
+                own |= {"chance_mean": 0.0, "chance_low": -0.1, "chance_high": 0.1}
+                rows += [own | {"measure": "neighbours", "value": 0.5 - 0.2 * place + 0.02 * seed}]
+                rows += [own | {"measure": "r", "at": at, "value": 1 / at + 0.02 * seed} for at in (2, 1)]
+                single = about | {"layer": layer, "analysis": "dimensionality", "measure": "activations", "value": 4.5}
+                rows += [single] if place != 2 else []
+                rows += [single | {"analysis": "similarity", "measure": "cka", "other": "beef"}]
+    return rows
+
+
+def _folder(make_study: MakeStudy) -> StudyFolder:
+    folder = make_study()
+    write_csv(folder.analysis_table, ANALYSIS_COLUMNS, _rows())
+    places = positions("grid2d", 25).numpy()
+    maps = {
+        "fc1/orientation": np.linspace(0, 3, 25),
+        "fc1/weight_components": np.eye(3, 25),
+        "fc1/variance": places[:, 0],
+    }
+    maps |= {f"fc1/positions/{on}": places for on in ("grid2d", "grid2d-assigned")}
+    for topography in ("none", "grid2d"):
+        write_arrays(folder.analysis_table.with_suffix("") / f"beef0{topography}.npz", maps)
+    return folder
+
+
+def test_curves_are_means_over_the_seeds() -> None:
+    whole = [dict.fromkeys(ANALYSIS_COLUMNS) | row for row in _rows()]
+    rows = analysis.last_layer(whole)
+    assert {row["layer"] for row in rows} == {"fc1"}
+    found = analysis.curves(rows)
+    assert list(found) == [("none", "grid2d"), ("none", "grid2d-assigned"), ("grid2d", "grid2d")]  # the control first
+    near, far = found["grid2d", "grid2d"]
+    np.testing.assert_allclose(near, (1, 1.02, -0.1, 0.1))
+    np.testing.assert_allclose(far, (2, 0.52, -0.1, 0.1))
+
+
+def test_table() -> None:
+    rows = analysis.table(analysis.last_layer([dict.fromkeys(ANALYSIS_COLUMNS) | row for row in _rows()])).rows
+    assert rows == (
+        ("correlation", "neighbours", "none", "grid2d", "3", "0.32 ± 0.02", "-0.1 to 0.1"),
+        ("correlation", "neighbours", "none", "grid2d-assigned", "3", "0.12 ± 0.02", "-0.1 to 0.1"),
+        ("correlation", "neighbours", "grid2d", "grid2d", "3", "0.52 ± 0.02", "-0.1 to 0.1"),
+        ("dimensionality", "activations", "none", "–", "3", "4.5 ± 0", "–"),
+        ("dimensionality", "activations", "grid2d", "–", "3", "4.5 ± 0", "–"),
+    )
+    assert analysis.table([]).rows == ()
+    assert analysis.last_layer([]) == []
+
+
+def test_figures() -> None:
+    rows = analysis.last_layer([dict.fromkeys(ANALYSIS_COLUMNS) | row for row in _rows()])
+    figure = unit_figures.correlation_against_distance(analysis.curves(rows))
+    assert [len(axes.lines) for axes in figure.axes] == [3]
+    assert len(figure.axes[0].collections) == 3
+    panels = [
+        [analysis.Panel(name, positions(name, 20).numpy(), np.arange(20.0), cyclic) for cyclic in (False, True)]
+        for name in ("line", "circle", "sphere")
+    ]
+    figure = unit_figures.unit_maps(panels)
+    assert len(figure.axes) == 6
+    assert [axes.collections[0].get_cmap().name for axes in figure.axes[:2]] == ["viridis", "twilight"]
+
+
+def test_the_page_has_a_section_where_there_are_rows(make_study: MakeStudy) -> None:
+    folder = _folder(make_study)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert '<h2 id="analysis">What the units represent</h2>' in page
+    names = [folder.figures / f"{name}.png" for name in ("correlation_against_distance", "unit_maps")]
+    assert all(one.stat().st_size > 10_000 for one in names)
+    folder.analysis_table.unlink()
+    assert "What the units represent" not in write_report(folder).read_text(encoding="utf-8")
+    assert not any(one.exists() for one in names)
