@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import Split
 from topotune.errors import InputError
 from topotune.files import write_atomically, write_json
 from topotune.followup.coupled import prune_coupled
-from topotune.followup.pruning import Cut, Subject, zero
+from topotune.followup.masked import multiply_adds, zero
+from topotune.followup.pruning import Cut, Subject
 from topotune.models.compact import compact
 from topotune.training import CONFIG
 from topotune.training.checkpoint import Compacted, check_free, load_model, read_header, save_weights
@@ -104,13 +104,11 @@ def costs(networks: dict[str, nn.Module], split: Split, precision: Precision) ->
     times = {many: _milliseconds(list(networks.values()), images[:many], precision) for many in (1, BATCH)}
     found = []
     for place, (name, network) in enumerate(networks.items()):
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(images[:1])
         accuracy = evaluate(network, evaluation_batches(split, BATCH), precision).accuracy
         size = sum(tensor.nbytes for tensor in network.state_dict().values())
         found.append(
             Cost(
-                name, sum(one.numel() for one in network.parameters()), counter.get_total_flops() // 2, size,
+                name, sum(one.numel() for one in network.parameters()), multiply_adds(network, images), size,
                 times[1][place], times[BATCH][place], accuracy,
             )
         )  # fmt: skip
