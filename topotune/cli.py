@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"topotune {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stages(parsers)
-    _add_robustness(parsers)
+    _add_followup(parsers)
     _add_reading(parsers)
     _add_data(parsers)
     train = _command(
@@ -124,7 +124,7 @@ def _add_compact(parsers: Any) -> None:
         parsers, "compact", commands.compact, "a pruned network made physically smaller, with the same outputs",
         "topotune compact studies/digits/best --proportion 0.62 --out runs/small",
     )  # fmt: skip
-    compact.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a folder with model.safetensors")
+    compact.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, an MLflow URI, a state_dict's file")
     compact.add_argument("--proportion", type=float, required=True, help="of each layer's channels, from 0 to 1")
     compact.add_argument("--criterion", default="l2", help="which channels go: l2 (default), l1, random, neighbour")
     compact.add_argument("--scope", default="topographic", help="layers: topographic (default), or all convolutions")
@@ -132,6 +132,8 @@ def _add_compact(parsers: Any) -> None:
     compact.add_argument("--export", type=Path, help="write it for other programs, too: FILE.pt2, or FILE.onnx")
     compact.add_argument("--coupled", action="store_true", help="compare with torch-pruning's structural pruning")
     compact.add_argument("--data", type=Path, help="folder of the data sets (default: TOPOTUNE_DATA)")
+    _set_option(compact, "a setting of a plain state_dict, as dataset=cifar10 (may be repeated)")
+    compact.add_argument("--mlflow", help="the store of an MLflow URI (default: MLFLOW_TRACKING_URI, else ./studies')")
     compact.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -142,7 +144,6 @@ def _add_stages(parsers: Any) -> None:
         ("run", commands.run, file, "the whole study: search, confirm, prune, report"),
         ("search", commands.search, file, "search λ, topography and the rest"),
         ("confirm", commands.confirm, study, "train the best settings of each topography on several seeds; test"),
-        ("prune", commands.prune, study, "prune the confirmed models, and test them"),
         ("report", commands.report, study, "write report.html from what there is"),
     ):
         example = "search_spaces/digits.toml" if target is file else "digits"
@@ -157,23 +158,32 @@ def _add_stages(parsers: Any) -> None:
             command.add_argument("--fresh", action="store_true", help="begin anew under another name: NAME-2, NAME-3 …")
 
 
-def _add_robustness(parsers: Any) -> None:
+def _add_followup(parsers: Any) -> None:
+    """The studies of trained models, which need not be a study's."""
+    prune = _command(
+        parsers, "prune", commands.prune, "prune the confirmed models, or any checkpoints, and test them",
+        "topotune prune digits --set 'prune.criterion=[\"l2\", \"random\"]'",
+    )  # fmt: skip
     tried = _command(
         parsers, "robustness", commands.robustness, "try trained models under noise, corruptions, attacks …",
         "topotune robustness digits --perturbations white,weight",
     )  # fmt: skip
     tried.add_argument(
-        "targets", metavar="TARGET", nargs="+",
-        help="a study's name or folder, whose confirmed models are tried; or checkpoints: folders, MLflow URIs",
-    )  # fmt: skip
-    tried.add_argument(
         "--perturbations", metavar="NAMES", help="with commas between, or all (default: the study's, else a usual few)"
     )
-    tried.add_argument("--out", type=Path, metavar="FILE.csv", help="where the rows of checkpoints go")
-    _studies_option(tried)
-    _data_options(tried)
-    _set_option(tried, "a value in place of the study file's (may be repeated)")
-    _cluster_options(tried)
+    for command in (prune, tried):
+        command.add_argument(
+            "targets", metavar="TARGET", nargs="+",
+            help="a study's name or folder, for its confirmed models; or checkpoints: folders, MLflow URIs, files of a "
+            "state_dict",
+        )  # fmt: skip
+        command.add_argument("--out", type=Path, metavar="FILE.csv", help="where the rows of checkpoints go")
+        _studies_option(command)
+        _data_options(command)
+        _set_option(
+            command, "a value in place of the study file's; of checkpoints: prune.…, and dataset=… of a state_dict"
+        )
+        _cluster_options(command)
 
 
 def _cluster_options(parser: argparse.ArgumentParser) -> None:

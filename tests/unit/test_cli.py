@@ -17,7 +17,7 @@ from topotune.errors import InputError
 
 ROOT = str(Path(__file__).resolve().parents[2])
 COMMANDS = (
-    "run", "search", "confirm", "prune", "report", "robustness", "plan", "studies", "show", "positions", "ui", "sync",
+    "run", "search", "confirm", "report", "prune", "robustness", "plan", "studies", "show", "positions", "ui", "sync",
     "data", "train", "compact",
 )  # fmt: skip
 

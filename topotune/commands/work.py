@@ -3,11 +3,10 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from topotune.commands.sites import data_folder, new_session, old_session
+from topotune.commands.sites import data_folder, new_session, old_session, overrides
 from topotune.errors import InputError
 from topotune.files import as_json
 
@@ -66,6 +65,10 @@ def confirm(options: argparse.Namespace) -> None:
 
 
 def prune(options: argparse.Namespace) -> None:
+    """A study's confirmed models, or checkpoints, which need no study and no cluster."""
+    if _are_checkpoints(options):
+        _prune_checkpoints(options)
+        return
     with old_session(options) as session:
         from topotune import stages
 
@@ -74,19 +77,13 @@ def prune(options: argparse.Namespace) -> None:
 
 
 def robustness(options: argparse.Namespace) -> None:
-    """Of a study's confirmed models, or of checkpoints, which need no study, no cluster and nothing but torch."""
+    """Likewise, under perturbations."""
     from topotune.followup.perturbations import named
 
-    names = named(options.perturbations) if options.perturbations else []
-    if _are_checkpoints(options.targets):
+    names = [] if options.perturbations is None else named(options.perturbations)
+    if _are_checkpoints(options):
         _try_checkpoints(options, names)
         return
-    if len(options.targets) > 1 or options.out:
-        raise InputError(
-            f"{', '.join(options.targets)}: --out and several targets are for checkpoints, folders that hold "
-            "config.json or MLflow URIs; of a study, give its name alone"
-        )
-    options.target = Path(options.targets[0])
     with old_session(options) as session:
         from topotune import stages
 
@@ -94,23 +91,66 @@ def robustness(options: argparse.Namespace) -> None:
     print(f"curves:  {session.folder.robustness_table}\nnext:    topotune report {session.folder.path}")
 
 
-def _are_checkpoints(targets: Sequence[str]) -> bool:
-    from topotune.load import MLFLOW_URIS
+def _are_checkpoints(options: argparse.Namespace) -> bool:
+    """Whether the targets are checkpoints; if not, there is one target, a study.
+
+    Raises:
+        InputError: there are several, or a file for the rows.
+    """
+    from topotune.load import MLFLOW_URIS, is_plain
     from topotune.training import CONFIG
 
-    return any(one.startswith(MLFLOW_URIS) or (Path(one) / CONFIG).is_file() for one in targets)
+    if any(is_plain(one) or one.startswith(MLFLOW_URIS) or (Path(one) / CONFIG).is_file() for one in options.targets):
+        return True
+    if len(options.targets) > 1 or options.out:
+        raise InputError(
+            f"{', '.join(options.targets)}: --out and several targets are for checkpoints: folders that hold "
+            "config.json, files of a state_dict, MLflow URIs; of a study, give its name alone"
+        )
+    options.target = Path(options.targets[0])
+    return False
+
+
+def _prune_checkpoints(options: argparse.Namespace) -> None:
+    from topotune.search.study_file import section_options
+
+    given, ways = _checkpoints(options)
+    asked = section_options("prune", ways, "--set")
+    from topotune.followup.checkpoints import prune_checkpoints
+    from topotune.followup.pruning import cuts_of
+
+    prune_checkpoints(given, cuts_of(asked), _say)
+    print(f"curves:  {options.out}")
 
 
 def _try_checkpoints(options: argparse.Namespace, names: list[str]) -> None:
-    if options.out is None:
-        raise InputError(f"{options.targets[0]} is a checkpoint: give the file for its rows with --out FILE.csv")
-    if options.set or options.download or options.address:
-        raise InputError(f"{options.targets[0]} is a checkpoint: --set, --download and --address are for a study")
+    given, ways = _checkpoints(options)
+    if ways:
+        raise InputError(f"--set prune.{next(iter(ways))}=…: is for topotune prune")
     from topotune.followup.checkpoints import measure_checkpoints
 
-    store = options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
-    measure_checkpoints(options.targets, names, data_folder(options), options.out, store, _say)
+    measure_checkpoints(given, names, _say)
     print(f"curves:  {options.out}")
+
+
+def _checkpoints(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """The checkpoints, and what ``--set prune.…`` says; other settings are of a plain state_dict."""
+    first = options.targets[0]
+    if options.out is None:
+        raise InputError(f"{first} is a checkpoint: give the file for its rows with --out FILE.csv")
+    if options.download or options.address:
+        raise InputError(f"{first} is a checkpoint: --download and --address are for a study")
+    values = overrides(options)
+    ways = {key.removeprefix("prune."): value for key, value in values.items() if key.startswith("prune.")}
+    settings = {key: value for key, value in values.items() if not key.startswith("prune.")}
+    from topotune.followup.checkpoints import Checkpoints
+
+    return Checkpoints(options.targets, options.out, data_folder(options), _store(options), settings), ways
+
+
+def _store(options: argparse.Namespace) -> str | None:
+    """MLflow's store, if one is named."""
+    return options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
 
 
 def _say(text: str) -> None:
@@ -120,13 +160,14 @@ def _say(text: str) -> None:
 def compact(options: argparse.Namespace) -> None:
     from topotune.followup.compact import CompactJob, check_export, compact_checkpoint, export_checkpoint
     from topotune.followup.pruning import Cut
+    from topotune.load import checkpoint_folder
     from topotune.show import compact_text
 
     if options.export:
         check_export(options.export)
-    cut = Cut(options.proportion, options.criterion, options.scope)
-    job = CompactJob(options.checkpoint, cut, options.out, data_folder(options), options.coupled)
-    record = compact_checkpoint(job)
+    cut, data = Cut(options.proportion, options.criterion, options.scope), data_folder(options)
+    with checkpoint_folder(options.checkpoint, _store(options), overrides(options), data) as folder:
+        record = compact_checkpoint(CompactJob(folder, cut, options.out, data, options.coupled, options.checkpoint))
     if options.export:
         export_checkpoint(options.out, options.export)
     print(as_json(record) if options.json else compact_text(record))

@@ -1,6 +1,6 @@
 """Pruning (Poli et al. 2022, section 3.4): a proportion of the channels of every topographic layer set to zero."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from topotune.models.topographic import select_layers, topographic_layers
 from topotune.topography import arrangement_of
 from topotune.topography.positions import positions
 from topotune.training.arrangement import last_permutations
-from topotune.training.checkpoint import load_config, load_model
+from topotune.training.checkpoint import load_config, load_model, read_header
 from topotune.training.device import LAYOUT, Precision, pick_device
 from topotune.training.loop import evaluate
 from topotune.training.memory import keep_freed_memory, micro_batches
@@ -47,6 +47,17 @@ class Cut:
     def of(cls, row: Row) -> Self:
         """The way in which a row of pruning.csv was pruned."""
         return cls(float(row["proportion"]), row["criterion"], row["scope"], row["finetune_epochs"])
+
+
+def cuts_of(options: Mapping[str, Any]) -> list[Cut]:
+    """The ways of pruning that a study's [prune] asks for, in the order of pruning.csv."""
+    plain, tuned = (sorted(map(float, options[f"{which}proportions"])) for which in ("", "finetune_"))
+    criterion, scope, epochs = options["criterion"], options["scope"], options["finetune_epochs"]
+    cuts = []
+    for one in criterion if isinstance(criterion, list) else [criterion]:
+        cuts += [Cut(proportion, one, scope) for proportion in plain]
+        cuts += [Cut(proportion, one, scope, epochs) for proportion in tuned if epochs]
+    return cuts
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,9 @@ class Subject:
 
     @cached_property
     def model(self) -> nn.Module:
+        """The network itself; not a compact one, of which some channels are no filters any more."""
+        if "compact" in read_header(self.checkpoint):
+            raise InputError(f"{self.checkpoint} is compact already; give the checkpoint that it was made of")
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
         if self.precision.device.type == "cpu":
@@ -181,27 +195,24 @@ class Subject:
 
 
 def prune_one(job: PruneJob) -> list[Row]:
-    """Test accuracy after every cut: rows of pruning.csv.
+    """Test accuracy after every cut: rows of pruning.csv."""
+    return list(pruned_rows(job))
 
-    Cuts that leave the same channels are tested once.
-    """
+
+def pruned_rows(job: PruneJob) -> Iterator[Row]:
+    """The same, one after the other. Cuts that leave the same channels are tested once."""
     subject = Subject(job.checkpoint, job.data)
     config, test, found = subject.config, subject.split("test"), {}
     masked = {scope: subject.masked(scope, test) for scope in {cut.scope for cut in job.cuts}}
-    rows = []
     for cut in job.cuts:
-        key = cut.finetune_epochs, *((name, tuple(own)) for name, own in subject.channels(cut).items() if own)
+        gone = subject.channels(cut)
+        key = cut.finetune_epochs, *((name, tuple(own)) for name, own in gone.items() if own)
         if key not in found:
-            found[key] = (
-                _finetuned(subject, cut, test)
-                if cut.finetune_epochs
-                else masked[cut.scope].accuracy(subject.channels(cut))
-            )
+            plain = masked[cut.scope]
+            found[key] = _finetuned(subject, cut, test) if cut.finetune_epochs else plain.accuracy(gone)
         told = {"topography": config.topography, "weight": config.weight, "seed": config.seed}
         told |= {"criterion": cut.criterion, "scope": cut.scope, "proportion": cut.proportion}
-        told |= {"finetune_epochs": cut.finetune_epochs, "accuracy": found[key], "config_hash": config.hash}
-        rows.append(told)
-    return rows
+        yield told | {"finetune_epochs": cut.finetune_epochs, "accuracy": found[key], "config_hash": config.hash}
 
 
 def _finetuned(subject: Subject, cut: Cut, split: Split) -> float:
