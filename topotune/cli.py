@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"topotune {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stages(parsers)
-    _add_robustness(parsers)
+    _add_followup(parsers)
     _add_analyze(parsers)
     _add_reading(parsers)
     _add_data(parsers)
@@ -125,7 +125,7 @@ def _add_compact(parsers: Any) -> None:
         parsers, "compact", commands.compact, "a pruned network made physically smaller, with the same outputs",
         "topotune compact studies/digits/best --proportion 0.62 --out runs/small",
     )  # fmt: skip
-    compact.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="a folder with model.safetensors")
+    compact.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, an MLflow URI, a state_dict's file")
     compact.add_argument("--proportion", type=float, required=True, help="of each layer's channels, from 0 to 1")
     compact.add_argument("--criterion", default="l2", help="which channels go: l2 (default), l1, random, neighbour")
     compact.add_argument("--scope", default="topographic", help="layers: topographic (default), or all convolutions")
@@ -133,6 +133,8 @@ def _add_compact(parsers: Any) -> None:
     compact.add_argument("--export", type=Path, help="write it for other programs, too: FILE.pt2, or FILE.onnx")
     compact.add_argument("--coupled", action="store_true", help="compare with torch-pruning's structural pruning")
     compact.add_argument("--data", type=Path, help="folder of the data sets (default: TOPOTUNE_DATA)")
+    _set_option(compact, "a setting of a plain state_dict, as dataset=cifar10 (may be repeated)")
+    compact.add_argument("--mlflow", help="the store of an MLflow URI (default: MLFLOW_TRACKING_URI, else ./studies')")
     compact.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -143,7 +145,6 @@ def _add_stages(parsers: Any) -> None:
         ("run", commands.run, file, "the whole study: search, confirm, prune, report"),
         ("search", commands.search, file, "search λ, topography and the rest"),
         ("confirm", commands.confirm, study, "train the best settings of each topography on several seeds; test"),
-        ("prune", commands.prune, study, "prune the confirmed models, and test them"),
         ("report", commands.report, study, "write report.html from what there is"),
     ):
         example = "search_spaces/digits.toml" if target is file else "digits"
@@ -158,33 +159,41 @@ def _add_stages(parsers: Any) -> None:
             command.add_argument("--fresh", action="store_true", help="begin anew under another name: NAME-2, NAME-3 …")
 
 
-def _add_robustness(parsers: Any) -> None:
+def _add_followup(parsers: Any) -> None:
+    """The studies of trained models, which need not be a study's."""
+    prune = _command(
+        parsers, "prune", commands.prune, "prune the confirmed models, or any checkpoints, and test them",
+        "topotune prune digits --set 'prune.criterion=[\"l2\", \"random\"]'",
+    )  # fmt: skip
     tried = _command(
         parsers, "robustness", commands.robustness, "try trained models under noise, corruptions, attacks …",
         "topotune robustness digits --perturbations white,weight",
     )  # fmt: skip
     tried.add_argument(
-        "targets", metavar="TARGET", nargs="+",
-        help="a study's name or folder, whose confirmed models are tried; or checkpoints: folders, MLflow URIs",
-    )  # fmt: skip
-    tried.add_argument(
         "--perturbations", metavar="NAMES", help="with commas between, or all (default: the study's, else a usual few)"
     )
-    tried.add_argument("--out", type=Path, metavar="FILE.csv", help="where the rows of checkpoints go")
-    _studies_option(tried)
-    _data_options(tried)
-    _set_option(tried, "a value in place of the study file's (may be repeated)")
-    _cluster_options(tried)
+    _models_options(prune)
+    _models_options(tried)
+
+
+def _models_options(parser: argparse.ArgumentParser) -> None:
+    """What every command has that takes a study's confirmed models or any checkpoints."""
+    parser.add_argument(
+        "targets", metavar="TARGET", nargs="+",
+        help="a study's name or folder, for its confirmed models; or checkpoints: folders, MLflow URIs, files of a "
+        "state_dict",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="where the rows of checkpoints go")
+    _studies_option(parser)
+    _data_options(parser)
+    _set_option(parser, "a value in place of the study file's; of a state_dict, its dataset=… (may be repeated)")
+    _cluster_options(parser)
 
 
 def _add_analyze(parsers: Any) -> None:
     looked = _command(
         parsers, "analyze", commands.analyze, "look into trained models: maps, smoothness, tuning, expert units …",
         "topotune analyze digits --analyses correlation,moran",
-    )  # fmt: skip
-    looked.add_argument(
-        "targets", metavar="TARGET", nargs="+",
-        help="a study's name or folder, whose confirmed models are analysed; or checkpoints: folders, MLflow URIs",
     )  # fmt: skip
     looked.add_argument("--analyses", metavar="NAMES", default="all", help="with commas between (default: all)")
     looked.add_argument("--layers", metavar="NAMES", help="with commas between, or convolutions (default: the trial's)")
@@ -198,12 +207,8 @@ def _add_analyze(parsers: Any) -> None:
     )
     looked.add_argument("--seed", type=int, default=0, help="of the permutations (default 0)")
     looked.add_argument("--expert", type=float, default=0.9, help="AUROC from which on a unit is an expert (0.9)")
-    looked.add_argument("--out", type=Path, metavar="FILE.csv", help="where the rows of checkpoints go")
     _json_option(looked)
-    _studies_option(looked)
-    _data_options(looked)
-    _set_option(looked, "a value in place of the study file's (may be repeated)")
-    _cluster_options(looked)
+    _models_options(looked)
 
 
 def _cluster_options(parser: argparse.ArgumentParser) -> None:

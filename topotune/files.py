@@ -116,13 +116,7 @@ def read_csv(path: Path) -> list[Row]:
     return [{name: _parse(name, cell) for name, cell in row.items()} for row in rows]
 
 
-_TEXT = {
-    "config_hash",
-    "weights",
-    "other",
-    "checkpoint",
-    "reason",
-}  # a hash can look like a number: 12345678, 1234567e8
+_TEXT = {"config_hash", "checkpoint", "weights", "other", "reason"}  # a hash can look like a number: 1234567e8
 
 
 def _parse(name: str, cell: str | None) -> Any:

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.pruning --model resnet18 --images 1000 --proportions 5 [--precision bfloat16]
 
-ResNet-18 with random weights on random 32x32 images; every cut is one evaluation, all criteria one after the other.
+ResNet-18 with random weights on random 32x32 images, all criteria one after the other, as a curve is measured.
 With --images 10000 --proportions 101 it is a whole curve of each. The plain evaluations come before and after.
 """
 
@@ -17,7 +17,7 @@ from topotune.config import TrialConfig
 from topotune.data import DATASETS
 from topotune.data.splits import Split
 from topotune.files import write_json
-from topotune.followup.pruning import Cut, Subject, zeroed
+from topotune.followup.pruning import Cut, Subject
 from topotune.models.topographic import build_model
 from topotune.training import CONFIG
 from topotune.training.checkpoint import save_weights
@@ -60,11 +60,10 @@ def _plain(subject: Subject, split: Split, many: int) -> float:
 
 def _pruned(subject: Subject, split: Split, many: int) -> float:
     started = time.perf_counter()
+    masked = subject.masked("topographic", split)
     for criterion in CRITERIA:
         for step in range(many):
-            cut = Cut(step / max(many - 1, 1), criterion)
-            with zeroed(subject.layers(), subject.channels(cut)):
-                subject.accuracy(split)
+            masked.accuracy(subject.channels(Cut(step / max(many - 1, 1), criterion)))
     return len(CRITERIA) * many * len(split) / (time.perf_counter() - started)
 
 

@@ -107,7 +107,7 @@ def test_it_ends_well_and_says_where_things_are(study: Studied) -> None:
     ]
     assert "search: 12/12 trials" in study.done.stderr
     assert "confirm: 4/4 models" in study.done.stderr
-    assert "prune: 4/4 models" in study.done.stderr
+    assert "prune: 4/4 parts" in study.done.stderr
 
 
 def test_its_folder_holds_what_folder_py_says(study: Studied) -> None:

@@ -17,7 +17,7 @@ from topotune.errors import InputError
 
 ROOT = str(Path(__file__).resolve().parents[2])
 COMMANDS = (
-    "run", "search", "confirm", "prune", "report", "robustness", "analyze", "plan", "studies", "show", "positions",
+    "run", "search", "confirm", "report", "prune", "robustness", "analyze", "plan", "studies", "show", "positions",
     "ui", "sync", "data", "train", "compact",
 )  # fmt: skip
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_analyzed(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (("--images", 3, *out), "--images 3: must be at least 10, or 0 for the whole test part"),
         (("--expert", 2, *out), "--expert 2: must be an AUROC, above 0.5 and at most 1"),
         ((), "is a checkpoint: give the file for its rows with --out FILE.csv"),
-        (("--address", "auto", *out), "is a checkpoint: --set, --download and --address are for a study"),
+        (("--address", "auto", *out), "is a checkpoint: --download and --address are for a study"),
     ):
         assert message in _error(capsys, "analyze", tmp_path, *words)
     assert "no study 'nowhere'" in _error(capsys, "analyze", "nowhere", "--studies", tmp_path)

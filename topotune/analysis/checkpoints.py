@@ -1,28 +1,22 @@
 """Analyses of any checkpoints, in this process: one table, which goes on where it was left."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 from topotune.analysis.measure import analyse_one
 from topotune.analysis.models import Asked, compare_models, jobs_of, models_of
 from topotune.analysis.table import AnalysisTable
 from topotune.errors import InputError
 from topotune.files import Row
-from topotune.load import checkpoint_folder
+from topotune.load import Checkpoints
 
 
-def analyse_checkpoints(
-    locations: Sequence[str], asked: Asked, data: Path | None, out: Path, store: str | None, say: Callable[[str], None]
-) -> list[Row]:
+def analyse_checkpoints(given: Checkpoints, asked: Asked, say: Callable[[str], None]) -> list[Row]:
     """Analyse checkpoints; the table and the maps are written after each of them.
 
     Args:
-        locations: folders, or MLflow URIs.
+        given: the checkpoints, and where the rows go; what is there with the same settings is not computed again.
         asked: of all of them.
-        data: the folder of the data sets.
-        out: a CSV file; what it holds already with the same settings is not computed again.
-        store: MLflow's tracking URI, for such URIs.
         say: told of each checkpoint that is done.
 
     Returns:
@@ -32,16 +26,15 @@ def analyse_checkpoints(
         InputError: a checkpoint or its data are missing, an analysis does not suit the data, or ``out`` is another
             table.
     """
-    if out.suffix != ".csv" or not out.absolute().parent.is_dir():
-        raise InputError(f"--out {out}: must be a file called .csv in a folder that there is")
+    locations, data = given.locations, given.data
     with ExitStack() as stack:
-        folders = [stack.enter_context(checkpoint_folder(one, store)) for one in locations]
+        folders = [stack.enter_context(given.folder(one)) for one in locations]
         models = models_of(folders, asked, data)
         weights = [one.weights for one in models]
         for place, own in enumerate(weights):
             if own in weights[:place]:
                 raise InputError(f"{locations[place]} holds the same weights as {locations[weights.index(own)]}")
-        table = AnalysisTable(out, asked.settings, weights)
+        table = AnalysisTable(given.out, asked.settings, weights)
         jobs = jobs_of(models, table, asked.settings, data)
         for number, job in enumerate(jobs, start=1):
             table.keep(job, analyse_one(job))

@@ -1,6 +1,5 @@
 """Several checkpoints: what is left to do of each, and how similar they are, two and two."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -16,8 +15,8 @@ from topotune.config import NONE, TrialConfig
 from topotune.data.splits import load_split
 from topotune.errors import InputError
 from topotune.files import Row
+from topotune.load import weights_hash
 from topotune.topography import arrangement_of
-from topotune.training import WEIGHTS
 from topotune.training.checkpoint import load_config
 
 
@@ -86,20 +85,8 @@ def models_of(
         layers = _layers(config, others, asked.layers)
         views = views_of(config, organisations)
         names = chosen(asked.names, pictures, config.dataset)
-        found.append(Model(path, config, checksum(path), names, layers, views))
+        found.append(Model(path, config, weights_hash(path), names, layers, views))
     return found
-
-
-def checksum(checkpoint: Path) -> str:
-    """What tells a checkpoint's weights from all others.
-
-    Raises:
-        InputError: there are none.
-    """
-    path = checkpoint / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"{path} is missing: the folder holds no trained model")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _layers(config: TrialConfig, others: Sequence[TrialConfig], layers: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What each command of the command line does."""
 
-from topotune.commands.analysis import analyze
 from topotune.commands.look import check_data, fetch_data, plan, positions, show, studies, sync, ui
-from topotune.commands.work import compact, confirm, prune, report, robustness, run, search, train
+from topotune.commands.models import analyze, compact, prune, robustness
+from topotune.commands.work import confirm, report, run, search, train
 
 __all__ = [
     "analyze", "check_data", "compact", "confirm", "fetch_data", "plan", "positions", "prune", "report", "robustness",

@@ -1,15 +1,9 @@
 """The commands that train and measure. Every import that costs time is inside the command that needs it."""
 
 import argparse
-import os
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from topotune.commands.sites import data_folder, new_session, old_session
-from topotune.errors import InputError
-from topotune.files import as_json
 
 
 def train(options: argparse.Namespace) -> None:
@@ -63,75 +57,6 @@ def confirm(options: argparse.Namespace) -> None:
 
         stages.confirm_best(session)
     print(f"models:  {session.folder.confirm_table}\nnext:    topotune prune {session.folder.path}")
-
-
-def prune(options: argparse.Namespace) -> None:
-    with old_session(options) as session:
-        from topotune import stages
-
-        stages.prune(session)
-    print(f"curves:  {session.folder.pruning_table}\nnext:    topotune report {session.folder.path}")
-
-
-def robustness(options: argparse.Namespace) -> None:
-    """Of a study's confirmed models, or of checkpoints, which need no study, no cluster and nothing but torch."""
-    from topotune.followup.perturbations import named
-
-    names = named(options.perturbations) if options.perturbations else []
-    if _are_checkpoints(options.targets):
-        _try_checkpoints(options, names)
-        return
-    if len(options.targets) > 1 or options.out:
-        raise InputError(
-            f"{', '.join(options.targets)}: --out and several targets are for checkpoints, folders that hold "
-            "config.json or MLflow URIs; of a study, give its name alone"
-        )
-    options.target = Path(options.targets[0])
-    with old_session(options) as session:
-        from topotune import stages
-
-        stages.robustness(session, names or session.file.option("robustness", "perturbations"))
-    print(f"curves:  {session.folder.robustness_table}\nnext:    topotune report {session.folder.path}")
-
-
-def _are_checkpoints(targets: Sequence[str]) -> bool:
-    from topotune.load import MLFLOW_URIS
-    from topotune.training import CONFIG
-
-    return any(one.startswith(MLFLOW_URIS) or (Path(one) / CONFIG).is_file() for one in targets)
-
-
-def _try_checkpoints(options: argparse.Namespace, names: list[str]) -> None:
-    if options.out is None:
-        raise InputError(f"{options.targets[0]} is a checkpoint: give the file for its rows with --out FILE.csv")
-    if options.set or options.download or options.address:
-        raise InputError(f"{options.targets[0]} is a checkpoint: --set, --download and --address are for a study")
-    from topotune.followup.checkpoints import measure_checkpoints
-
-    store = options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
-    measure_checkpoints(options.targets, names, data_folder(options), options.out, store, _say)
-    print(f"curves:  {options.out}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def compact(options: argparse.Namespace) -> None:
-    from topotune.followup.compact import CompactJob, check_export, compact_checkpoint, export_checkpoint
-    from topotune.followup.pruning import Cut
-    from topotune.show import compact_text
-
-    if options.export:
-        check_export(options.export)
-    cut = Cut(options.proportion, options.criterion, options.scope)
-    job = CompactJob(options.checkpoint, cut, options.out, data_folder(options), options.coupled)
-    record = compact_checkpoint(job)
-    if options.export:
-        export_checkpoint(options.out, options.export)
-    print(as_json(record) if options.json else compact_text(record))
-    if not options.json:
-        print(f"checkpoint: {options.out}" + (f"\nexported:   {options.export}" if options.export else ""))
 
 
 def report(options: argparse.Namespace) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import Split
 from topotune.errors import InputError
 from topotune.files import write_atomically, write_json
 from topotune.followup.coupled import prune_coupled
-from topotune.followup.pruning import Cut, Subject, zero
+from topotune.followup.masked import multiply_adds, zero
+from topotune.followup.pruning import Cut, Subject
 from topotune.models.compact import compact
 from topotune.training import CONFIG
 from topotune.training.checkpoint import Compacted, check_free, load_model, read_header, save_weights
@@ -33,13 +33,17 @@ ROUNDS = 15  # of which the median counts
 
 @dataclass(frozen=True)
 class CompactJob:
-    """A checkpoint, how it is pruned, the folder for the small one, and whether to prune coupled channels beside."""
+    """A checkpoint, how it is pruned, the folder for the small one, and whether to prune coupled channels beside.
+
+    origin: where the checkpoint came from, if that is elsewhere.
+    """
 
     checkpoint: Path
     cut: Cut
     out: Path
     data: Path | None = None
     coupled: bool = False
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,11 @@ def compact_checkpoint(job: CompactJob) -> dict[str, Any]:
     Raises:
         InputError: no checkpoint, one that is compact already, a folder that holds another, data that are missing.
     """
-    subject, header = Subject(job.checkpoint, job.data), read_header(job.checkpoint)
-    if "compact" in header:
-        raise InputError(f"{job.checkpoint} is compact already; give the checkpoint that it was made of")
+    subject = Subject(job.checkpoint, job.data)
     if job.out.resolve() == job.checkpoint.resolve():
         raise InputError(f"--out {job.out}: is the checkpoint itself; the compact one needs a folder of its own")
     check_free(job.out, subject.config)
-    test, gone = subject.split("test"), subject.channels(job.cut)
+    test, gone, header = subject.split("test"), subject.channels(job.cut), read_header(job.checkpoint)
     masked = copy.deepcopy(subject.model)
     zero({name: masked.get_submodule(name) for name in gone}, gone)
     small = compact(masked, gone, torch.zeros(1, *test.entry.shape))
@@ -79,7 +81,7 @@ def compact_checkpoint(job: CompactJob) -> dict[str, Any]:
         networks["coupled"] = prune_coupled(
             subject.model, list(gone), job.cut.proportion, torch.zeros(1, *test.entry.shape)
         )
-    record = {"checkpoint": str(job.checkpoint), "config_hash": subject.config.hash} | asdict(job.cut)
+    record = {"checkpoint": job.origin or str(job.checkpoint), "config_hash": subject.config.hash} | asdict(job.cut)
     record["largest_difference"] = largest_difference(masked, small, test, subject.precision)
     record["networks"] = [asdict(one) for one in costs(networks, test, subject.precision)]
     write_json(job.out / RECORD, record)
@@ -104,13 +106,11 @@ def costs(networks: dict[str, nn.Module], split: Split, precision: Precision) ->
     times = {many: _milliseconds(list(networks.values()), images[:many], precision) for many in (1, BATCH)}
     found = []
     for place, (name, network) in enumerate(networks.items()):
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(images[:1])
         accuracy = evaluate(network, evaluation_batches(split, BATCH), precision).accuracy
         size = sum(tensor.nbytes for tensor in network.state_dict().values())
         found.append(
             Cost(
-                name, sum(one.numel() for one in network.parameters()), counter.get_total_flops() // 2, size,
+                name, sum(one.numel() for one in network.parameters()), multiply_adds(network, images), size,
                 times[1][place], times[BATCH][place], accuracy,
             )
         )  # fmt: skip

@@ -1,7 +1,6 @@
 """Pruning (Poli et al. 2022, section 3.4): a proportion of the channels of every topographic layer set to zero."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,14 +16,15 @@ from topotune.errors import InputError, unknown
 from topotune.files import Row
 from topotune.followup.criteria import CRITERIA, Channels
 from topotune.followup.finetune import Finetuning, finetune
+from topotune.followup.masked import Masked, tensors_of, zero
 from topotune.models.topographic import select_layers, topographic_layers
 from topotune.topography import arrangement_of
 from topotune.topography.positions import positions
 from topotune.training.arrangement import kept_permutations
-from topotune.training.checkpoint import load_config, load_model
+from topotune.training.checkpoint import load_config, load_model, read_header
 from topotune.training.device import LAYOUT, Precision, pick_device
 from topotune.training.loop import evaluate
-from topotune.training.memory import micro_batches
+from topotune.training.memory import keep_freed_memory, micro_batches
 from topotune.training.records import images_at_once
 
 SCOPES = ("topographic", "all")  # the topographic layers, as in the paper, or all convolutions
@@ -47,6 +47,17 @@ class Cut:
     def of(cls, row: Row) -> Self:
         """The way in which a row of pruning.csv was pruned."""
         return cls(float(row["proportion"]), row["criterion"], row["scope"], row["finetune_epochs"])
+
+
+def cuts_of(options: Mapping[str, Any]) -> list[Cut]:
+    """The ways of pruning that a study's [prune] asks for, in the order of pruning.csv."""
+    plain, tuned = (sorted(map(float, options[f"{which}proportions"])) for which in ("", "finetune_"))
+    criterion, scope, epochs = options["criterion"], options["scope"], options["finetune_epochs"]
+    cuts = []
+    for one in criterion if isinstance(criterion, list) else [criterion]:
+        cuts += [Cut(proportion, one, scope) for proportion in plain]
+        cuts += [Cut(proportion, one, scope, epochs) for proportion in tuned if epochs]
+    return cuts
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,7 @@ def order_channels(layers: Mapping[str, nn.Module], criterion: str, seed: int, p
         raise unknown("criterion", criterion, CRITERIA)
     found = {}
     for name, layer in layers.items():
-        weights = _tensors(layer)[0]
+        weights = tensors_of(layer)[0]
         found[name] = CRITERIA[criterion](Channels(name, weights, places(name, len(weights)), seed))
     return found
 
@@ -118,32 +129,6 @@ def first_of(order: Order, proportion: float) -> dict[str, list[int]]:
     if not 0 <= proportion <= 1:
         raise InputError(f"proportion {proportion!r} is out of range; it must be from 0 to 1")
     return {name: sorted(own[: round(proportion * len(own))].tolist()) for name, own in order.items()}
-
-
-@torch.no_grad()
-def zero(layers: Mapping[str, nn.Module], channels: Mapping[str, Sequence[int]]) -> None:
-    """Set weights and biases of these output channels to zero."""
-    for name, layer in layers.items():
-        for tensor in _tensors(layer):
-            tensor[list(channels[name])] = 0
-
-
-@contextmanager
-def zeroed(layers: Mapping[str, nn.Module], channels: Mapping[str, Sequence[int]]) -> Iterator[None]:
-    """Within it, these output channels of the layers are zero; afterwards the weights are as before."""
-    kept = [(tensor, tensor.detach().clone()) for layer in layers.values() for tensor in _tensors(layer)]
-    try:
-        zero(layers, channels)
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, before in kept:
-                tensor.copy_(before)
-
-
-def _tensors(layer: nn.Module) -> list[Tensor]:
-    """A layer's weights (C, ...), and its bias (C,) where it has one."""
-    return [one for one in (layer.weight, layer.bias) if isinstance(one, Tensor)]
 
 
 @dataclass
@@ -164,8 +149,13 @@ class Subject:
 
     @cached_property
     def model(self) -> nn.Module:
+        """The network itself; not a compact one, of which some channels are no filters any more."""
+        if "compact" in read_header(self.checkpoint):
+            raise InputError(f"{self.checkpoint} is compact already; give the checkpoint that it was made of")
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
+        if self.precision.device.type == "cpu":
+            keep_freed_memory()
         return load_model(self.checkpoint).to(self.precision.device, memory_format=LAYOUT)  # type: ignore[call-overload,no-any-return]
 
     def split(self, part: str) -> Split:
@@ -187,6 +177,10 @@ class Subject:
             self.orders[key] = order_channels(self.layers(cut.scope), cut.criterion, self.config.seed, self._places)
         return first_of(self.orders[key], cut.proportion)
 
+    def masked(self, scope: str, split: Split) -> Masked:
+        """To be cut in several ways, and tested on a split that is on the device."""
+        return Masked(self.model, self.layers(scope), split, self.precision, images_at_once(self.checkpoint))
+
     def accuracy(self, split: Split) -> float:
         """On a split that is on the device."""
         return evaluate(self.model, evaluation_batches(split, images_at_once(self.checkpoint)), self.precision).accuracy
@@ -201,28 +195,24 @@ class Subject:
 
 
 def prune_one(job: PruneJob) -> list[Row]:
-    """Test accuracy after every cut: rows of pruning.csv.
+    """Test accuracy after every cut: rows of pruning.csv."""
+    return list(pruned_rows(job))
 
-    Cuts that leave the same channels are tested once. Nothing before the first pruned layer could be kept from one
-    cut to the next: in every published network that is the first convolution.
-    """
+
+def pruned_rows(job: PruneJob) -> Iterator[Row]:
+    """The same, one after the other. Cuts that leave the same channels are tested once."""
     subject = Subject(job.checkpoint, job.data)
     config, test, found = subject.config, subject.split("test"), {}
-    rows = []
+    masked = {scope: subject.masked(scope, test) for scope in {cut.scope for cut in job.cuts}}
     for cut in job.cuts:
-        key = cut.finetune_epochs, *((name, tuple(own)) for name, own in subject.channels(cut).items() if own)
+        gone = subject.channels(cut)
+        key = cut.finetune_epochs, *((name, tuple(own)) for name, own in gone.items() if own)
         if key not in found:
-            found[key] = _finetuned(subject, cut, test) if cut.finetune_epochs else _pruned(subject, cut, test)
+            plain = masked[cut.scope]
+            found[key] = _finetuned(subject, cut, test) if cut.finetune_epochs else plain.accuracy(gone)
         told = {"topography": config.topography, "weight": config.weight, "seed": config.seed}
         told |= {"criterion": cut.criterion, "scope": cut.scope, "proportion": cut.proportion}
-        told |= {"finetune_epochs": cut.finetune_epochs, "accuracy": found[key], "config_hash": config.hash}
-        rows.append(told)
-    return rows
-
-
-def _pruned(subject: Subject, cut: Cut, split: Split) -> float:
-    with zeroed(subject.layers(cut.scope), subject.channels(cut)):
-        return subject.accuracy(split)
+        yield told | {"finetune_epochs": cut.finetune_epochs, "accuracy": found[key], "config_hash": config.hash}
 
 
 def _finetuned(subject: Subject, cut: Cut, split: Split) -> float:
@@ -262,6 +252,6 @@ def pruned_accuracy(
     if not proportions:
         raise InputError("no proportion to prune by: give at least one, from 0 to 1")
     subject = Subject(checkpoint, data)
-    split = subject.split(part)
-    accuracies = [_pruned(subject, Cut(proportion, criterion), split) for proportion in proportions]
+    masked = subject.masked(SCOPES[0], subject.split(part))
+    accuracies = [masked.accuracy(subject.channels(Cut(proportion, criterion))) for proportion in proportions]
     return sum(accuracies) / len(accuracies)

@@ -165,6 +165,8 @@ def _convolution(rewriter: _Rewriter, node: fx.Node) -> Known | None:
     if old.groups != 1:
         return None
     out, gone = rewriter.left(node, old.out_channels), known.gone
+    if known.whole and out.whole:
+        return out
     weight = old.weight[out.kept]
     # what the constant channels add where the kernel lies within the image: (C, 1, *kernel)
     border = (weight[:, gone].double() * known.constant[gone].view(-1, 1, 1)).sum(1, keepdim=True)
@@ -174,8 +176,8 @@ def _convolution(rewriter: _Rewriter, node: fx.Node) -> Known | None:
     kind = BorderedConv2d if bordered else nn.Conv2d
     new = kind(
         len(known.kept), len(out.kept), old.kernel_size, old.stride, old.padding, old.dilation, 1, biased,
-        old.padding_mode, device=old.weight.device, dtype=old.weight.dtype,
-    )  # fmt: skip
+        old.padding_mode, device="meta", dtype=old.weight.dtype,
+    ).to_empty(device=old.weight.device)  # fmt: skip
     new.weight.copy_(weight[:, known.kept])
     if new.bias is not None:
         bias = torch.zeros_like(border[:, 0, 0, 0]) if old.bias is None else old.bias[out.kept].double()
@@ -197,8 +199,11 @@ def _linear(rewriter: _Rewriter, node: fx.Node) -> Known | None:
     if len(node.meta["tensor_meta"].shape) != 2:
         return None
     out, gone = rewriter.left(node, old.out_features), known.gone
-    like = {"device": old.weight.device, "dtype": old.weight.dtype}
-    new = nn.Linear(len(known.kept), len(out.kept), old.bias is not None or len(gone) > 0, **like)
+    if known.whole and out.whole:
+        return out
+    biased = old.bias is not None or len(gone) > 0
+    new = nn.Linear(len(known.kept), len(out.kept), biased, device="meta", dtype=old.weight.dtype)
+    new.to_empty(device=old.weight.device)
     weight = old.weight[out.kept]
     new.weight.copy_(weight[:, known.kept])
     if new.bias is not None:

@@ -63,7 +63,7 @@ def _override(content: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _resolve(content: dict[str, Any], where: str) -> StudyFile:
-    sections = {name: _options(name, content.get(name, {}), where) for name in OPTIONS}
+    sections = {name: section_options(name, content.get(name, {}), where) for name in OPTIONS}
     sections |= {name: dict(content.get(name, {})) for name in FREE}
     metric = sections["objective"]["metric"]
     if isinstance(metric, list) and len(metric) == 1:
@@ -92,8 +92,12 @@ def _resolve(content: dict[str, Any], where: str) -> StudyFile:
     return study
 
 
-def _options(section: str, given: dict[str, Any], where: str) -> dict[str, Any]:
-    """One section of options, with defaults."""
+def section_options(section: str, given: dict[str, Any], where: str) -> dict[str, Any]:
+    """One section of options, with defaults.
+
+    Raises:
+        InputError: an unknown key, or a value that it cannot have; ``where`` heads the text.
+    """
     options = OPTIONS[section]
     for key, value in given.items():
         if key not in options:

@@ -11,12 +11,12 @@ from topotune.files import Row, read_csv, replace_folder, write_csv
 from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, checkpoint_files
 from topotune.followup import confirm, pruning
 from topotune.progress import Progress
-from topotune.search.space import StudyFile
 from topotune.stages.session import Session, check_data, label, say
 from topotune.stages.summary import summarise
 from topotune.training import ARRANGEMENT, METRICS
 from topotune.training.checkpoint import load_config
 
+PART = 25  # ways of pruning that are tried, and kept, together: so much work at most is lost
 CHECKPOINT = "checkpoint"  # the folder of a confirmed model among its run's artifacts
 
 
@@ -67,7 +67,8 @@ def prune(session: Session) -> None:
     models = read_csv(folder.confirm_table)
     if not models:
         raise InputError(f"study {folder.name!r} has no confirmed models to prune; run: topotune confirm {folder.name}")
-    cuts = _cuts(session.file)
+    ways = pruning.cuts_of(session.file.sections["prune"])
+    cuts = {cut: place for place, cut in enumerate(ways)}
     order = {model["config_hash"]: place for place, model in enumerate(models)}
     there = folder.pruned()
     rows = [row for row in there if row["config_hash"] in order and pruning.Cut.of(row) in cuts]
@@ -78,9 +79,10 @@ def prune(session: Session) -> None:
     done = {(row["config_hash"], pruning.Cut.of(row)) for row in rows}
     jobs = []
     for model in models:
-        left = tuple(cut for cut in cuts if (model["config_hash"], cut) not in done)
-        if left:
-            jobs.append(pruning.PruneJob(folder.path / model["checkpoint"], session.site.data, left))
+        left = tuple(cut for cut in ways if (model["config_hash"], cut) not in done)
+        for start in range(0, len(left), PART):
+            part = left[start : start + PART]
+            jobs.append(pruning.PruneJob(folder.path / model["checkpoint"], session.site.data, part))
     if not jobs:
         say(f"prune: nothing to do, {len(models)} models are pruned in {len(cuts)} ways")
         summarise(session)
@@ -93,19 +95,9 @@ def prune(session: Session) -> None:
         write_csv(folder.pruning_table, PRUNING_COLUMNS, rows)
         return f"{curve[0]['topography']} seed={curve[0]['seed']}: {len(curve)} ways of pruning"
 
-    spread(session, "prune", "models", pruning.prune_one, jobs, len(models) - len(jobs), keep)
+    total = len(models) * -(-len(cuts) // PART)
+    spread(session, "prune", "parts", pruning.prune_one, jobs, max(total - len(jobs), 0), keep)
     summarise(session)
-
-
-def _cuts(file: StudyFile) -> dict[pruning.Cut, int]:
-    """Every way of pruning that a study asks for, and its place in the table."""
-    criterion, scope, epochs = (file.option("prune", name) for name in ("criterion", "scope", "finetune_epochs"))
-    plain, tuned = (sorted(map(float, file.option("prune", f"{which}proportions"))) for which in ("", "finetune_"))
-    cuts = []
-    for one in criterion if isinstance(criterion, list) else [criterion]:
-        cuts += [pruning.Cut(proportion, one, scope) for proportion in plain]
-        cuts += [pruning.Cut(proportion, one, scope, epochs) for proportion in tuned if epochs]
-    return {cut: place for place, cut in enumerate(cuts)}
 
 
 def wanted_rows(table: Path, columns: Sequence[str], wanted: Callable[[Row], bool]) -> list[Row]:

@@ -12,6 +12,7 @@ from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import read_arrays, read_csv
 from topotune.folder import ANALYSIS_COLUMNS
+from topotune.load import Checkpoints
 from topotune.show import analysis_text
 from topotune.training.fit import fit
 
@@ -52,9 +53,9 @@ def test_wrong_input(trained: dict[str, Path], tmp_path: Path) -> None:
         models_of([trained["ws"]], Asked(layers="fc7"), None)
     for out in (tmp_path / "no" / "rows.csv", tmp_path / "rows.txt"):
         with pytest.raises(InputError, match=r"must be a file called \.csv in a folder that there is"):
-            analyse_checkpoints([str(trained["ws"])], Asked(), None, out, None, print)
+            analyse_checkpoints(Checkpoints([str(trained["ws"])], out), Asked(), print)
     with pytest.raises(InputError, match=r"ws holds the same weights as .*ws"):
-        analyse_checkpoints([str(trained["ws"])] * 2, Asked(), None, tmp_path / "rows.csv", None, print)
+        analyse_checkpoints(Checkpoints([str(trained["ws"])] * 2, tmp_path / "rows.csv"), Asked(), print)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +65,7 @@ def test_one_table_goes_on(trained: dict[str, Path], tmp_path: Path) -> None:
 
     def analyse(names: tuple[str, ...], out: str, *which: str) -> None:
         asked, locations = Asked(names, settings=QUICK), [str(trained[name]) for name in which]
-        analyse_checkpoints(locations, asked, None, tmp_path / out, None, said.append)
+        analyse_checkpoints(Checkpoints(locations, tmp_path / out), asked, said.append)
 
     analyse((), "whole.csv", "none", "ws", "none-1")
     assert [one.rpartition("/")[2].partition(",")[0] for one in said] == [
@@ -93,7 +94,7 @@ def test_what_a_person_reads(trained: dict[str, Path], tmp_path: Path) -> None:
     """Means over the seeds, one measure's models below one another."""
     asked = Asked(("moran", "correlation"), settings=QUICK)
     locations = [str(trained[name]) for name in ("none", "ws", "none-1")]
-    rows = analyse_checkpoints(locations, asked, None, tmp_path / "rows.csv", None, lambda _text: None)
+    rows = analyse_checkpoints(Checkpoints(locations, tmp_path / "rows.csv"), asked, lambda _text: None)
     header, *lines = analysis_text(rows).splitlines()
     assert header.split()[:7] == ["layer", "analysis", "measure", "topography", "loss", "λ", "positions"]
     (_first, _second, third) = (line for line in lines if " moran " in line)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,23 +15,24 @@ from torch.nn.utils.prune import ln_structured
 from topotune.config import TrialConfig
 from topotune.data.splits import load_split
 from topotune.errors import InputError
+from topotune.followup import masked, pruning
 from topotune.followup.confirm import evaluate_checkpoint
 from topotune.followup.criteria import CRITERIA
+from topotune.followup.masked import zeroed
 from topotune.followup.pruning import (
     SCOPES,
     Cut,
     PruneJob,
-    Subject,
     first_of,
     order_channels,
     prune_channels,
     prune_one,
     pruned_accuracy,
-    zeroed,
 )
 from topotune.search import options
 from topotune.topography.positions import positions
 from topotune.training.fit import fit
+from topotune.training.loop import Evaluation
 
 Quick = Callable[..., TrialConfig]
 
@@ -182,7 +184,8 @@ def test_training_on_helps_and_leaves_the_gone_at_zero(
 ) -> None:
     fit(quick(epochs=3), tmp_path)
     dead: list[list[int]] = []
-    monkeypatch.setattr(Subject, "accuracy", _noting(Subject.accuracy, dead))
+    for module in (masked, pruning):
+        monkeypatch.setattr(module, "evaluate", _noting(module.evaluate, dead))
     plain, tuned, again = prune_one(PruneJob(tmp_path, None, (Cut(0.5), Cut(0.5, finetune_epochs=3), Cut(0.0))))
     assert tuned["accuracy"] > plain["accuracy"] + 0.05
     assert dead[0] == dead[1]
@@ -190,12 +193,12 @@ def test_training_on_helps_and_leaves_the_gone_at_zero(
     assert again["accuracy"] == prune_one(PruneJob(tmp_path, None, (Cut(0.0),)))[0]["accuracy"]
 
 
-def _noting(function: Callable[..., float], dead: list[list[int]]) -> Callable[..., float]:
-    def accuracy(subject: Subject, *arguments: object) -> float:
-        dead.append(_dead(subject.model.get_submodule("conv1")))  # type: ignore[arg-type]
-        return function(subject, *arguments)
+def _noting(function: Callable[..., Evaluation], dead: list[list[int]]) -> Callable[..., Evaluation]:
+    def evaluate(model: nn.Module, *arguments: Any) -> Evaluation:
+        dead.append(_dead(model.get_submodule("conv1")))  # type: ignore[arg-type]
+        return function(model, *arguments)
 
-    return accuracy
+    return evaluate
 
 
 def test_one_number_for_a_curve(quick: Quick, tmp_path: Path) -> None:

@@ -13,10 +13,8 @@ from topotune.config import TrialConfig
 from topotune.data.batches import raw_batches
 from topotune.data.splits import load_split
 from topotune.errors import InputError
-from topotune.files import read_csv
 from topotune.folder import ROBUSTNESS_COLUMNS
 from topotune.followup import adversarial, published, robustness, weights
-from topotune.followup.checkpoints import measure_checkpoints
 from topotune.followup.confirm import evaluate_checkpoint
 from topotune.followup.perturbations import PERTURBATIONS
 from topotune.followup.robustness import BLOCK, Subject, accuracy_under, corruption_accuracy, measure, open_subject
@@ -144,24 +142,6 @@ def test_what_does_not_suit(subject: Subject, checkpoint: Path, tmp_path: Path) 
         measure(replace(subject, split=odd), "fog")
     with pytest.raises(InputError, match="no checkpoint at"):
         open_subject(tmp_path / "nowhere", None)
-
-
-def test_checkpoints_go_on_where_they_were_left(checkpoint: Path, tmp_path: Path) -> None:
-    out, said = tmp_path / "rows.csv", list[str]()
-    measure_checkpoints([str(checkpoint)], ["white"], None, out, None, said.append)
-    first = read_csv(out)
-    measure_checkpoints([str(checkpoint)], ["white", "pink"], None, out, None, said.append)
-    rows = read_csv(out)
-    assert rows[:5] == first
-    assert [row["perturbation"] for row in rows] == ["white"] * 5 + ["pink"] * 5
-    measure_checkpoints([str(checkpoint)], ["pink"], None, out, None, said.append)
-    assert said[-1].endswith("nothing to do, it is measured under pink")
-    assert read_csv(out) == rows
-    out.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(InputError, match="is another table, with the columns a, b"):
-        measure_checkpoints([str(checkpoint)], ["pink"], None, out, None, said.append)
-    with pytest.raises(InputError, match=r"must be a file called \.csv in a folder that there is"):
-        measure_checkpoints([str(checkpoint)], ["pink"], None, tmp_path / "no" / "rows.csv", None, said.append)
 
 
 def test_published_arrays_are_read_where_they_are(subject: Subject, tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Accuracy of one network with channels at zero, cut after cut, without computing twice what no cut changes.
+
+What comes before the first layer that is cut is computed once, where its outputs are small enough to be kept. In
+float32 on a CPU, a network that is much smaller without the channels is evaluated in its place (``models/compact.py``):
+its logits are the masked ones to 1e-5 of the largest, so that an image may be judged otherwise only where its two best
+classes are closer than that.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from topotune.data.batches import Batch, evaluation_batches
+from topotune.data.splits import Split
+from topotune.models.compact import compact
+from topotune.models.divided import divide
+from topotune.training.device import LAYOUT, Precision
+from topotune.training.loop import evaluate
+from topotune.training.memory import EVALUATED
+
+KEPT = 512 * 2**20  # bytes of outputs before the first layer that is cut
+WORTH = 5e11  # multiply-adds of an evaluation from which on a smaller network is worth the seconds that making it takes
+SMALL = 0.9  # of the multiply-adds: a smaller network that has more is no quicker
+
+
+@torch.no_grad()
+def zero(layers: Mapping[str, nn.Module], channels: Mapping[str, Sequence[int]]) -> None:
+    """Set weights and biases of these output channels to zero."""
+    for name, layer in layers.items():
+        for tensor in tensors_of(layer):
+            tensor[list(channels[name])] = 0
+
+
+@contextmanager
+def zeroed(layers: Mapping[str, nn.Module], channels: Mapping[str, Sequence[int]]) -> Iterator[None]:
+    """Within it, these output channels of the layers are zero; afterwards the weights are as before."""
+    kept = [(tensor, tensor.detach().clone()) for layer in layers.values() for tensor in tensors_of(layer)]
+    try:
+        zero(layers, channels)
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, before in kept:
+                tensor.copy_(before)
+
+
+def tensors_of(layer: nn.Module) -> list[Tensor]:
+    """A layer's weights (C, ...), and its bias (C,) where it has one."""
+    return [one for one in (layer.weight, layer.bias) if isinstance(one, Tensor)]
+
+
+@torch.no_grad()
+def multiply_adds(network: nn.Module, images: Tensor) -> int:
+    """Of one image; ``images``: at least one, (N, C, H, W)."""
+    with FlopCounterMode(display=False) as counter:
+        network(images[:1])
+    return int(counter.get_total_flops()) // 2
+
+
+class Masked:
+    """One network whose layers are cut in several ways, and the samples that it is tested on.
+
+    Args:
+        model: on the device.
+        layers: those that are cut, by their names.
+        split: the samples, on the device.
+        precision: of the evaluation.
+        at_once: how many images go through the network together.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Mapping[str, nn.Module], split: Split, precision: Precision, at_once: int
+    ) -> None:
+        self._model, self._layers, self._precision = model, dict(layers), precision
+        self._split, self._at_once = split, at_once
+
+    def accuracy(self, gone: Mapping[str, Sequence[int]]) -> float:
+        """With these output channels of the layers at zero."""
+        small = self._small(gone)
+        with zeroed(self._layers, gone):
+            network = self._rest[1] if small is None else small
+            return evaluate(network, self._batches(), self._precision).accuracy
+
+    @cached_property
+    def _rest(self) -> tuple[list[Batch] | None, nn.Module]:
+        """What is kept of the samples, batch by batch, and the network that takes it from there."""
+        self._model.eval()  # as it is traced
+        batch = next(self._images())
+        image = batch.images[:1]
+        parts = divide(self._model, self._layers, image)
+        if parts is None:
+            return None, self._model
+        head, tail = parts
+        images = len(batch.images) / len(batch.labels) * len(self._split)
+        if self._through(head, image).nbytes * images > KEPT:
+            return None, self._model
+        return [replace(one, images=self._through(head, one.images)) for one in self._images()], tail
+
+    def _batches(self) -> Iterator[Batch]:
+        kept = self._rest[0]
+        return self._images() if kept is None else iter(kept)
+
+    def _images(self) -> Iterator[Batch]:
+        return evaluation_batches(self._split, self._at_once)
+
+    @torch.no_grad()
+    def _through(self, head: nn.Module, images: Tensor) -> Tensor:
+        """The head's outputs, as ``evaluate`` would have them on their way."""
+        with self._precision.autocast():
+            return torch.cat([head(self._precision.images(some)) for some in torch.split(images, EVALUATED)])
+
+    def _small(self, gone: Mapping[str, Sequence[int]]) -> nn.Module | None:
+        """The network without the channels, where that is quicker."""
+        if self._precision.bfloat16 or self._precision.device.type != "cpu" or not any(gone.values()):
+            return None
+        if self._cost < WORTH:
+            return None
+        image = next(self._batches()).images[:1]
+        small = compact(self._rest[1], gone, image).to(memory_format=LAYOUT)  # type: ignore[call-overload]
+        share = multiply_adds(small, image) * len(self._split) / self._cost
+        return small if share < SMALL else None
+
+    @cached_property
+    def _cost(self) -> float:
+        """Multiply-adds of an evaluation."""
+        batch = next(self._batches())
+        images = len(batch.images) / len(batch.labels) * len(self._split)
+        return multiply_adds(self._rest[1], batch.images) * images
