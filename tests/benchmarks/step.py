@@ -37,21 +37,29 @@ LOSSES[DIRECT] = LossEntry("tests.benchmarks.direct:direct", "outputs", "targets
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def step(config: TrialConfig, batch: Batch) -> Callable[[], None]:
-    """One training step of a fresh network."""
+def step(config: TrialConfig, batch: Batch, mode: str | None = None) -> Callable[[], None]:
+    """One training step of a fresh network; with ``mode``, of one that torch.compile compiles that way."""
     torch.manual_seed(0)
     precision = Precision(DEVICE, config.precision == "bfloat16")
     model = build_model(config.model, 3, 10).to(DEVICE, memory_format=LAYOUT).train()  # type: ignore[call-overload]
     topography = topography_of(config, model) if config.topographic else None
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    network = torch.compile(model, mode=mode) if mode else model
 
     def work() -> None:
-        task, topographic = losses(model, batch, topography, precision)
+        task, topographic = losses(network, batch, topography, precision)
         optimizer.zero_grad(set_to_none=True)
         (task + config.weight * topographic).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return work
+
+
+def batch_of(size: int) -> Batch:
+    """Random images and labels."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(size, 3, 32, 32, generator=generator).to(DEVICE)
+    return Batch(images, torch.randint(10, (size,), generator=generator).to(DEVICE), 1.0)
 
 
 def floor(config: TrialConfig, images: torch.Tensor, rates: tuple[float, float]) -> float:
@@ -73,14 +81,12 @@ def measure(model: str, precision: str, size: int, rounds: int, machine: tuple[f
     """Milliseconds of a step, the two ratios and the floor of ours."""
     plain = TrialConfig(dataset="cifar10", model=model, precision=precision, batch_size=size)
     configs = [plain, *(plain.replace(topography="grid2d", weight=0.1, loss=loss) for loss in ("channel", DIRECT))]
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(size, 3, 32, 32, generator=generator).to(DEVICE)
-    batch = Batch(images, torch.randint(10, (size,), generator=generator).to(DEVICE), 1.0)
+    batch = batch_of(size)
     alone, ours, theirs = seconds([step(config, batch) for config in configs], rounds)
     return {
         "model": model, "precision": precision, "plain_ms": 1000 * statistics.median(alone),
         "ours": ratio(ours, alone), "direct": ratio(theirs, alone),
-        "floor": 1 + floor(plain, images, machine) / statistics.median(alone),
+        "floor": 1 + floor(plain, batch.images, machine) / statistics.median(alone),
     }  # fmt: skip
 
 
