@@ -25,6 +25,8 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.layer --out bench/layer.json
 	$(BIN)/python -m tests.benchmarks.step --out bench/step.json
+	$(BIN)/python -m tests.benchmarks.compiled --out bench/compiled.json
+	$(BIN)/python -m tests.benchmarks.pruning --images 1000 --proportions 21
 	$(BIN)/python -m tests.benchmarks.trial_start --out bench/trial_start.json
 	$(BIN)/python -m tests.benchmarks.bookkeeping --out bench/bookkeeping.json
 	$(BIN)/python -m tests.benchmarks.efficiency --out bench/efficiency.json

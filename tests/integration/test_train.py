@@ -93,7 +93,8 @@ def test_after_ctrl_c_it_goes_on_to_the_same_weights(cli: Cli, unbroken: Path) -
     assert words == ["train", "--out", "run", *WORDS]
     again = cli(*words)
     assert again.returncode == 0, again.stderr
-    assert rows(out / "metrics.csv")[: len(kept)] == kept  # with their seconds: none was trained again
+    # with their seconds: none was trained again but the last, whose state may not have been written yet
+    assert rows(out / "metrics.csv")[: len(kept) - 1] == kept[:-1]
     assert without_seconds(out) == without_seconds(unbroken)
     assert same_weights(topotune.load_checkpoint(out), topotune.load_checkpoint(unbroken))
 
