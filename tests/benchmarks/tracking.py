@@ -3,9 +3,7 @@
     python -m tests.benchmarks.tracking [--writers 8] [--epochs 200] [--out FILE.json]
 
 Into a SQLite file, and to MLflow's server on PostgreSQL, both begun here in folders of their own, on loopback. That
-needs initdb and pg_ctl, and psycopg2, which topotune itself does without:
-
-    pip install --target DIR psycopg2-binary; PYTHONPATH=DIR python -m tests.benchmarks.tracking
+needs initdb and pg_ctl.
 
 Each writer is a process with a study's folder of its own; an epoch is 9 metrics, all counted by reading them back.
 "full speed": one epoch after the other. "paced": an epoch each 0.1 s. "killed": paced, and in the middle the server is

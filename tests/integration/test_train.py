@@ -135,7 +135,7 @@ def test_after_sigterm_it_goes_on_to_the_same_weights(cli: Cli, unbroken: Path) 
     assert words == ["train", "--out", "run", *WORDS]
     again = cli(*words)
     assert again.returncode == 0, again.stderr
-    assert rows(out / "metrics.csv")[: len(kept)] == kept
+    assert rows(out / "metrics.csv")[: len(kept) - 1] == kept[:-1]
     assert without_seconds(out) == without_seconds(unbroken)
     assert same_weights(topotune.load_checkpoint(out), topotune.load_checkpoint(unbroken))
 
