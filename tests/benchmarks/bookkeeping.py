@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bookkeeping [--trials 300] [--slots 2] [--suggestions 10000] [--out FILE.json]
 
 cluster       trials of one second through the real session and runner: the wall time, start-up and MLflow included,
-              over trials x 1 s / slots
+              over trials x 1 s / slots; and the same of Ray Tune alone, with random values and without any records
 suggestions   trials of no time through the study alone (TPE on the journal, successive halving, four parameters, up
               to three epochs), two running side by side: milliseconds of each step around a number of trials, the
               driver's memory, the journal's size, and seconds to open it again
@@ -103,6 +103,27 @@ def on_cluster(trials: int, slots: int, folder: Path) -> dict[str, float]:
     }  # fmt: skip
 
 
+def bare(trials: int, slots: int, folder: Path) -> float:
+    """Wall time of the same trials in Ray Tune alone over the ideal, start-up included."""
+    import ray
+    from ray import tune
+
+    def sleep(config: dict[str, float]) -> None:
+        time.sleep(1.0)
+        tune.report({"value": config["rate"]})
+
+    started = time.perf_counter()
+    ray.init(logging_level="error", include_dashboard=False, log_to_driver=False, _temp_dir=os.environ["RAY_TMPDIR"])
+    tune.Tuner(
+        tune.with_resources(sleep, {"cpu": (os.cpu_count() or 1) / slots}),
+        param_space={"rate": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=True),
+        run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
+    ).fit()
+    ray.shutdown()
+    return (time.perf_counter() - started) * slots / trials
+
+
 class Clock:
     """Seconds of each call, by the name of what was called."""
 
@@ -183,8 +204,11 @@ def main() -> None:
             found["cluster"] = one = on_cluster(options.trials, options.slots, Path(name) / "cluster")
             print(
                 f"{options.trials} trials of 1 s in {options.slots} slots: {one['seconds']:.1f} s, "
-                f"{one['over_ideal']:.3f} of the ideal; the search alone {one['search_over_ideal']:.3f}"
-            )
+                f"{one['over_ideal']:.3f} of the ideal; the search alone {one['search_over_ideal']:.3f}; ",
+                end="", flush=True,
+            )  # fmt: skip
+            one["bare_over_ideal"] = bare(options.trials, options.slots, Path(name) / "bare")
+            print(f"Ray Tune alone {one['bare_over_ideal']:.3f}")
         if options.suggestions:
             print(f"{'trials':>8}", *(f"{name + ', ms':>13}" for name in STEPS), "  seconds  RSS, MiB  journal, MiB")
             found["suggestions"] = rows = suggestions(options.suggestions, Path(name) / "alone")
