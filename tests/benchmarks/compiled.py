@@ -8,10 +8,10 @@ won back, and epochs of CIFAR-10 that this is, follow from the medians. --mode r
 """
 
 import argparse
-import math
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,8 +24,8 @@ from topotune.training.memory import keep_freed_memory
 EPOCH = 45_000  # images
 
 
-def measure(model: str, options: argparse.Namespace) -> dict[str, float | str]:
-    """Seconds of the compiled step's first call, the ratio of the two, and after how many steps it pays."""
+def measure(model: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of the compiled step's first call, the ratio of the two, and after how many steps it pays, if ever."""
     config = TrialConfig(
         dataset="cifar10", model=model, precision=options.precision, batch_size=options.batch, topography="grid2d",
         weight=0.1,
@@ -37,10 +37,10 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, float | str]:
     first = time.perf_counter() - started
     alone, ours = seconds([plain, compiled], options.rounds)
     won = statistics.median(alone) * (1 - ratio(ours, alone))
-    steps = first / won if won > 0 else math.inf
+    steps = first / won if won > 0 else None
     return {
         "model": model, "plain_ms": 1000 * statistics.median(alone), "compiled": ratio(ours, alone),
-        "first_seconds": first, "pays_after_steps": steps, "pays_after_epochs": steps * options.batch / EPOCH,
+        "first_seconds": first, "pays_after_steps": steps, "pays_after_epochs": steps and steps * options.batch / EPOCH,
     }  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--mode", default="default", help="torch.compile's")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    torch.compiler.config.force_disable_caches = True  # of earlier runs on this machine
     if DEVICE.type == "cpu":
         keep_freed_memory()
     print(f"batch {options.batch}, {options.precision}, {DEVICE}, {torch.get_num_threads()} threads, {options.mode}")
@@ -62,7 +63,11 @@ def main() -> None:
         rows.append(row := measure(model, options))
         print(
             f"{model:12} {row['plain_ms']:10.1f} {row['compiled']:9.3f} {row['first_seconds']:9.1f} "
-            f"{row['pays_after_steps']:17.0f} {row['pays_after_epochs']:7.1f}",
+            + (
+                f"{row['pays_after_steps']:17.0f} {row['pays_after_epochs']:7.1f}"
+                if row["pays_after_steps"]
+                else f"{'never':>17}"
+            ),
             flush=True,
         )
     if options.out:
