@@ -3,7 +3,6 @@
 """
 
 import io
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -99,13 +98,9 @@ def jpeg_compression(images: Tensor, severity: int, _generator: Generator) -> Te
     """Written and read by Pillow, with its own subsampling of colours."""
     pixels = images.mul(255).round().byte().movedim(1, -1).squeeze(-1).cpu().numpy()  # (N, H, W[, 3])
     read = np.empty_like(pixels)
-
-    def one(number: int) -> None:
+    for number, picture in enumerate(pixels):  # of small images, threads spend more on waiting for one another
         file = io.BytesIO()
-        Image.fromarray(pixels[number]).save(file, "JPEG", quality=JPEG[severity - 1])
+        Image.fromarray(picture).save(file, "JPEG", quality=JPEG[severity - 1])
         read[number] = np.asarray(Image.open(file))
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow's codecs release the interpreter's lock
-        list(pool.map(one, range(len(pixels)), chunksize=64))
     found = torch.from_numpy(read).view(len(images), *images.shape[2:], -1).movedim(-1, 1)
     return found.to(images.device).float().div(255)
