@@ -70,7 +70,10 @@ def _check_checkpoints(cli: Cli, folder: Path, models: list[dict[str, str]], fir
     done = cli("robustness", where, "--perturbations", "white", "--out", out)
     assert done.returncode == 0, done.stderr
     same = [row for row in first if row["config_hash"] == models[1]["config_hash"] and row["perturbation"] == "white"]
-    assert rows(out) == same
+    measured = rows(out)
+    assert {row.pop("checkpoint") for row in measured} == {str(where)}
+    assert len({row.pop("weights") for row in measured}) == 1
+    assert measured == same
     one_error(cli("robustness", where), "is a checkpoint", "--out FILE.csv")
     one_error(cli("robustness", where, "--perturbations", "fog,speed", "--out", out), "'speed' is for sounds")
     one_error(cli("robustness", "nowhere"), "no study 'nowhere'")
