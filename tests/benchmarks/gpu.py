@@ -8,8 +8,9 @@ training   images a second against a plain loop            compiled  what torch.
 epochs     seconds an epoch of ResNet-18 on CIFAR-10: the control, and grid2d
 together   1, 2 and 4 trials side by side on one GPU: images a second of all of them
 
-What a part prints goes to OUT/PART.txt, its figures to OUT/PART.json; a part that there is no time left for is left
-out. The first paper's comparison has a command of its own: tests.benchmarks.paper.
+What a part prints goes to OUT/PART.txt, its figures to OUT/PART.json. A part that fails, or for which no time is left,
+is named, the others go on, and the exit status is 1. OUT must be new: a finished trial would only be read. The first
+paper's comparison has a command of its own: tests.benchmarks.paper.
 """
 
 import argparse
@@ -21,7 +22,6 @@ from pathlib import Path
 
 from topotune.files import read_csv, write_json
 from topotune.training import METRICS
-from topotune.training.records import read_result
 
 TRIAL = ("model=resnet18", "dataset=cifar10", "precision=bfloat16", "batch_size=256", "weight_decay=0.01")
 GRID = ("topography=grid2d", "weight=1.0")
@@ -55,7 +55,7 @@ def epochs(data: Path, out: Path) -> None:
     """Seconds of the last of four epochs, evaluation included."""
     rows = {}
     for name, settings in (("none", ()), ("grid2d", GRID)):
-        train(data, out / "epochs" / name, (*settings, "epochs=4")).wait()
+        ended([train(data, out / "epochs" / name, (*settings, "epochs=4"))])
         rows[name] = last_epoch(out / "epochs" / name)
         print(f"{name}: {rows[name]:.2f} s an epoch", flush=True)
     write_json(out / "epochs.json", rows)
@@ -69,44 +69,66 @@ def together(data: Path, out: Path) -> None:
         running = [
             train(data, folder, (*GRID, "epochs=4", f"seed={seed}")) for seed, folder in enumerate(folders)
         ]  # fmt: skip
-        for one in running:
-            one.wait()
+        ended(running)
         rows[str(count)] = count * 45_000 / max(map(last_epoch, folders))
         print(f"{count} side by side: {rows[str(count)]:.0f} images a second", flush=True)
     write_json(out / "together.json", rows)
 
 
+def ended(trials: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait for all of them.
+
+    Raises:
+        CalledProcessError: one has failed.
+    """
+    for code, one in [(one.wait(), one) for one in trials]:
+        if code:
+            raise subprocess.CalledProcessError(code, one.args)
+
+
 def last_epoch(folder: Path) -> float:
     """Seconds of a trial's last epoch."""
-    if read_result(folder) is None:
-        raise SystemExit(f"{folder}: the trial did not end")
     return float(read_csv(folder / METRICS)[-1]["seconds"])
 
 
 ALONE: dict[str, Callable[[Path, Path], None]] = {"epochs": epochs, "together": together}
 
 
+def run(part: str, options: argparse.Namespace, seconds: float) -> bool:
+    """One part; whether it went well."""
+    try:
+        if part in ALONE:
+            ALONE[part](options.data, options.out)
+            return True
+        path, words = options.out / f"{part}.txt", commands(options.data, options.out)[part]
+        with path.open("wb") as file:
+            done = subprocess.run(
+                [sys.executable, "-m", *words], stdout=file, stderr=subprocess.STDOUT, timeout=seconds
+            )
+        print(path.read_text(encoding="utf-8")[-3000:], flush=True)
+        return done.returncode == 0
+    except subprocess.SubprocessError as error:
+        print(error, flush=True)
+        return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--parts", nargs="+", help="default: all")
+    parts = [*commands(Path(), Path()), *ALONE]
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="default: all")
     parser.add_argument("--minutes", type=float, default=9.0, help="after which no further part is begun")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    known = commands(options.data, options.out)
-    until = time.monotonic() + 60 * options.minutes
-    for part in options.parts or [*known, *ALONE]:
-        if time.monotonic() > until:
-            print(f"{part}: left out, no time left")
-            continue
+    options.out.mkdir(parents=True)
+    until, failed = time.monotonic() + 60 * options.minutes, []
+    for part in options.parts:
         print(f"== {part}", flush=True)
-        if part in ALONE:
-            ALONE[part](options.data, options.out)
-            continue
-        with (options.out / f"{part}.txt").open("wb") as file:
-            done = subprocess.run([sys.executable, "-m", *known[part]], stdout=file, stderr=subprocess.STDOUT)
-        print((options.out / f"{part}.txt").read_text(encoding="utf-8")[-3000:], f"exit {done.returncode}", flush=True)
+        left = until - time.monotonic()
+        if left < 0 or not run(part, options, left):
+            failed.append(part)
+    if failed:
+        raise SystemExit(f"failed, or left out: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
