@@ -82,6 +82,7 @@ class Study:
             write_text(folder.study_file, to_toml(file))
             self.notes = warm_start(self._study, file, folder)  # what a person should be told
             self._enqueue()
+            self._storage.flush()
             self._look_back()
         except BaseException:
             os.close(self._lock)
@@ -93,6 +94,7 @@ class Study:
         mend(folder.journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage, existing = open_journal(folder)
+        self._storage = storage
         done = len(storage.get_all_trials(existing._study_id, deepcopy=False)) if existing else 0
         sampler, pruner = make_sampler(file, done), make_pruner(file)
         if existing:
@@ -176,6 +178,7 @@ class Study:
             return None
         finally:
             self._study.sampler = own
+            self._storage.flush()
 
     def _next(self) -> Asked | None:
         """One suggestion; None where it had been measured before."""
@@ -236,13 +239,14 @@ class Study:
             return False
         known.add(step)
         self._note(self._running[number], step, value)
+        self._storage.flush()
         return True
 
     def _note(self, trial: optuna.Trial, step: int, value: float) -> None:
         if len(self.file.objectives) == 1:
             trial.report(value, step)
         else:  # which Trial.report refuses
-            self._study._storage.set_trial_intermediate_value(trial._trial_id, step, value)
+            self._storage.set_trial_intermediate_value(trial._trial_id, step, value)
 
     def should_prune(self, number: int) -> bool:
         """Whether the trial should stop, judged at its last reported epoch.
@@ -267,6 +271,7 @@ class Study:
         """Leave a trial as it is: it goes on when the study has more time."""
         self._running.pop(number)
         self._study.set_user_attr(WALL, self.budget.wall)
+        self._storage.flush()
 
     def end(self, number: int, state: str, how: Ending = ENDING) -> Row:
         """End a trial as ``complete``, ``pruned`` or ``failed``; its row of trials.csv."""
@@ -290,6 +295,7 @@ class Study:
         if not verdict.counts(same):
             self._first.pop(same.user_attrs[table.HASH], None)  # it may be tried again
         self._note_end(same)
+        self._storage.flush()
         return table.row(same, self.file)
 
     def _tell(self, trial: optuna.Trial, state: str, values: Mapping[str, float]) -> None:

@@ -1,6 +1,7 @@
 """A study in its storage, without a cluster: what is asked, what survives a killed driver, what is refused."""
 
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -155,6 +156,27 @@ def test_a_driver_may_be_killed_after_any_record(begin: Open, folder: StudyFolde
             json.loads(line)
         shutil.rmtree(cut.path.parent)
     assert {one.number: one.config for one in asked_again if one.number in whole} == whole  # the uncut one
+
+
+def test_each_step_is_on_the_disk_before_it_returns(begin: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One flush a step, behind all of its lines: a suggestion has ten, and a cluster's disk may take long."""
+    study, flushed, flush = begin(), [0], os.fsync
+
+    def count(handle: int) -> None:
+        flushed[0] = os.fstat(handle).st_size
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", count)
+    asked = study.ask()
+    assert asked
+    for step in (
+        lambda: study.report(asked.number, 1, 0.5),
+        lambda: study.end(asked.number, "pruned"),
+        study.ask,
+    ):
+        before, flushed[0] = study.folder.journal.stat().st_size, 0
+        step()
+        assert flushed[0] == study.folder.journal.stat().st_size > before
 
 
 def test_a_lock_of_optunas_own_that_was_left_behind_stops_nobody(begin: Open, folder: StudyFolder) -> None:
