@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -99,3 +101,44 @@ class Postgres:
             text=True, timeout=120, **self._as,  # type: ignore[call-overload]
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+class Wire:
+    """A connection to a port of this machine that can be cut: what stands between two machines."""
+
+    def __init__(self, port: int) -> None:
+        self._to, self._open = port, list[socket.socket]()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+
+    def __enter__(self) -> "Wire":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._listening.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """End all connections; new ones are let through."""
+        while self._open:
+            end = self._open.pop()
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near = self._listening.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while some := source.recv(65536):
+                target.sendall(some)
+            target.shutdown(socket.SHUT_WR)

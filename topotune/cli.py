@@ -14,7 +14,7 @@ from typing import Any
 from topotune import __version__, commands
 from topotune.errors import InputError, StageError
 
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], int | None]
 
 
 _EPILOG = """\
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     terminated = _terminate_like_ctrl_c()
     try:
-        options.run(options)
+        return options.run(options) or 0
     except InputError as error:
         return _fail(str(error), 2)
     except StageError as error:
@@ -50,7 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error}; nothing that was finished is lost, and the same command goes on", 1)
     except KeyboardInterrupt:
         return _stopped(words, options, terminated)
-    return 0
 
 
 def _reader_left() -> bool:
@@ -105,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"topotune {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stages(parsers)
+    _add_submit(parsers)
     _add_followup(parsers)
     _add_analyze(parsers)
     _add_reading(parsers)
@@ -157,6 +157,27 @@ def _add_stages(parsers: Any) -> None:
         if target is file:
             command.add_argument("--workers", type=int, help="ranks a trial, in place of the file's")
             command.add_argument("--fresh", action="store_true", help="begin anew under another name: NAME-2, NAME-3 …")
+
+
+def _add_submit(parsers: Any) -> None:
+    submit = _command(
+        parsers, "submit", commands.submit, "run a whole study as a job of a Ray cluster, and follow it",
+        "topotune submit search_spaces/digits.toml --address http://HOST:8265 --studies /shared/studies",
+    )  # fmt: skip
+    submit.add_argument("target", metavar="SPACE", type=Path, nargs="?", help="a study file (TOML)")
+    submit.add_argument("--address", help="the head's dashboard, http://HOST:8265 (default: RAY_API_SERVER_ADDRESS)")
+    submit.add_argument(
+        "--studies", type=Path, help="the studies' folder, the same on all nodes (default: ~/topotune/studies there)"
+    )
+    submit.add_argument("--data", type=Path, help="folder of the data sets there (default: TOPOTUNE_DATA there)")
+    submit.add_argument("--download", action="store_true", help="fetch a data set that is not there")
+    submit.add_argument("--mlflow", help="MLflow's store, as the cluster sees it (default: MLFLOW_TRACKING_URI there)")
+    submit.add_argument("--workers", type=int, help="ranks a trial, in place of the file's")
+    submit.add_argument("--fresh", action="store_true", help="begin anew under another name: NAME-2, NAME-3 …")
+    submit.add_argument("--pip", action="store_true", help="let pip bring the nodes to the versions installed here")
+    submit.add_argument("--detach", action="store_true", help="do not follow it")
+    submit.add_argument("--follow", metavar="JOB", help="follow this job, which was submitted before")
+    _set_option(submit, "as of run")
 
 
 def _add_followup(parsers: Any) -> None:

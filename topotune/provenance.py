@@ -1,10 +1,12 @@
 """What a result can be traced to: versions and the commit of the code."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+COMMIT = "TOPOTUNE_COMMIT"  # in the environment of a job, whose code came without its history
 _PACKAGES = ("topotune", "torch", "torchvision", "numpy", "ray", "optuna", "mlflow")
 
 
@@ -20,10 +22,11 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the running code, with ``-dirty`` where files differ from it; None outside a checkout."""
+    """The commit of the running code, with ``-dirty`` where files differ from it; None outside a checkout, where the
+    environment does not say (``topotune submit``)."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        return None
+        return os.environ.get(COMMIT)
     try:
         commit = _git(root, "rev-parse", "HEAD")
         return commit + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")

@@ -1,9 +1,14 @@
-"""A study as a job of a running cluster, with token authentication: as on a cluster of many machines."""
+"""A study as a job of a running cluster, with token authentication: as on a cluster of many machines; by Ray's own
+command, and by ours."""
 
 import json
 import os
+import pty
+import re
 import secrets
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +19,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Cli
-from tests.integration.support import by_key, end, free_port, rows, tracked, write_space
+from tests.integration.support import by_key, end, free_port, one_error, rows, tracked, write_space
+from tests.servers import Wire
+from topotune.provenance import git_commit
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +54,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     command = [str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address", "127.0.0.1", "--num-cpus", "2"]
     command += ["--port", str(port), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)]
     command += ["--temp-dir", str(folder), "--disable-usage-stats"]
+    # else one for all heads of a machine, and the second one takes no jobs
+    command += ["--dashboard-agent-listen-port", str(free_port())]
     log = (home / "head.log").open("w")
     process = subprocess.Popen(command, env=known, cwd=home, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -112,6 +121,97 @@ def test_without_the_token_nothing_is_run(head: Head, checkout: Path, tmp_path: 
     wrong = submit(head, checkout, "touch", str(mark), env=head.stranger | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
     assert wrong.returncode != 0
     assert not mark.exists()
+
+
+@pytest.fixture
+def client(head: Head, cli: Cli) -> Cli:
+    """Our command line, with the token."""
+    cli.env = {name: value for name, value in cli.env.items() if not name.startswith("RAY_")}
+    cli.env |= {name: head.env[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
+    return cli
+
+
+def test_submit_sends_a_study_off_and_follows_it_through_a_lost_connection(
+    head: Head, client: Cli, tmp_path: Path
+) -> None:
+    space, studies = write_space(tmp_path), tmp_path / "shared"
+    settings = [word for one in ("budget.trials=3", "epochs=3", "confirm.seeds=1") for word in ("--set", one)]
+    with Wire(int(head.dashboard.rpartition(":")[2])) as wire:
+        there = ["--address", f"http://127.0.0.1:{wire.port}", "--studies", studies]
+        process = client.start("submit", space, *there, *settings)
+        try:
+            assert process.stdout
+            lines = [process.stdout.readline() for _ in range(2)]
+            wire.cut()
+            out, err = process.communicate(timeout=240)
+        finally:
+            end_process(process)
+    assert process.returncode == 0, out + err
+    lines += out.splitlines(keepends=True)
+    told = [line for line in lines if " trial 0 none seed=0: complete" in line]
+    assert len(told) == 1  # nothing twice, nothing left out
+    assert f"report:  {studies / 'small' / 'report.html'}\n" in lines
+    assert sum(line.startswith("Running entrypoint") for line in lines) == 1
+    assert f"the connection to http://127.0.0.1:{wire.port} is lost; trying again" in err
+    sent = re.search(r"sent \d+ files, ([0-9.]+) MiB; job small-", err)
+    assert sent
+    assert 0.1 < float(sent[1]) < 3
+    assert len(rows(studies / "small" / "trials.csv")) == 3
+    provenance = json.loads((studies / "small" / "summary.json").read_text())["provenance"]
+    assert provenance["git_commit"] == git_commit()
+
+
+def test_ctrl_c_leaves_the_job_or_stops_it(head: Head, client: Cli, tmp_path: Path) -> None:
+    there = ["--address", head.dashboard]
+    space = write_space(tmp_path)
+    follower = client.start("submit", space, *there, "--studies", tmp_path / "shared", "--set", "epochs=5000")
+    job = interrupted(follower, "Running entrypoint")
+    (back,) = re.findall(r"goes on. Come back with:\n  topotune (.*)", job)
+    assert follower.returncode == 130
+    # somebody at a terminal comes back, and stops it
+    leader, terminal = pty.openpty()
+    command = client.command(*shlex.split(back))
+    asked = subprocess.Popen(command, cwd=client.cwd, env=client.env, stdin=terminal, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+    os.write(leader, b"y\n")
+    said = interrupted(asked, "Running entrypoint")
+    os.close(leader)
+    os.close(terminal)
+    assert asked.returncode == 130
+    assert "too? What it has finished is kept. [y/N]" in said
+    assert said.rstrip().endswith("stopped")
+    assert client(*shlex.split(back)).returncode != 0  # its own exit code, at once
+
+
+def end_process(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def interrupted(process: subprocess.Popen[str], line: str) -> str:
+    """What a process writes to standard error, after Ctrl-C at a line of its output."""
+    try:
+        assert process.stdout
+        assert any(one.startswith(line) for one in process.stdout)
+        process.send_signal(signal.SIGINT)
+        return process.communicate(timeout=60)[1]
+    finally:
+        end_process(process)
+
+
+def test_what_submit_refuses(head: Head, client: Cli, tmp_path: Path) -> None:
+    space, there = write_space(tmp_path), ["--address", head.dashboard]
+    one_error(client("submit", space, *there, "--set", "topography=grid4d"), "[scientific]", "'grid4d'")
+    one_error(client("submit", space, *there, "--studies", "here"), "--studies here: must be an absolute path")
+    one_error(client("submit", space, *there, "--studies", "s3://b/x"), "--studies s3:/b/x: must be a folder")
+    one_error(client("submit", space), "--address", "http://HOST:8265")
+    one_error(client("submit", space, "--address", head.gcs), head.gcs, "http://HOST:8265")
+    one_error(client("submit", space, "--address", f"http://127.0.0.1:{free_port()}"), "no Ray dashboard answers")
+    one_error(client("submit", *there, "--follow", "nix"), "job 'nix'", "knows of none")
+    one_error(client("submit", *there), "SPACE", "--follow JOB")
+    stranger = {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_TOKEN_PATH": ""}
+    one_error(client("submit", space, *there, **stranger), "asks for its token", "RAY_AUTH_MODE=token")
 
 
 def test_a_driver_outside_joins_with_the_token_only(head: Head, cli: Cli, tmp_path: Path) -> None:

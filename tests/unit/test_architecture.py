@@ -35,7 +35,7 @@ UNDER_TRAINING = {"training", "config", "recipes", "data", "losses", "models", "
 HEAVY = ("ray", "optuna", "mlflow", "matplotlib", "jinja2", "rich", "psutil")
 
 OWNERS = {
-    "ray": {"search/adapter.py", "search/trial.py", "search/runner.py"},
+    "ray": {"search/adapter.py", "search/job.py", "search/trial.py", "search/runner.py"},
     "optuna": {
         f"search/{name}.py"
         for name in (

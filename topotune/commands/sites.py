@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import Any
+
+from topotune.errors import InputError
 
 
 def new_session(options: argparse.Namespace) -> Any:
@@ -71,7 +74,21 @@ def studies_folder(options: argparse.Namespace) -> Path:
     """Where studies live. A submitted job's working folder is a copy that Ray deletes, so a job's are at home."""
     folder = options.studies or os.environ.get("TOPOTUNE_STUDIES")
     if folder:
+        check_no_store("--studies" if options.studies else "TOPOTUNE_STUDIES", folder)
         return Path(folder).resolve()
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return Path.home() / "topotune" / "studies"
     return Path("studies").resolve()
+
+
+def check_no_store(name: str, folder: str | Path) -> None:
+    """Whether a folder is one, and no address of an object store (of which a Path keeps one slash).
+
+    Raises:
+        InputError: it is such an address.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(folder)):
+        raise InputError(
+            f"{name} {folder}: must be a folder; an object store cannot hold studies, which lock and append to their "
+            "files, but can be mounted for data, and finished studies copied to it"
+        )

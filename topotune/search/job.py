@@ -1,0 +1,188 @@
+"""A study as a job of a Ray cluster: what is sent, following its log, coming back, stopping it."""
+
+import asyncio
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from shlex import join
+
+from aiohttp import ClientError
+from packaging.requirements import Requirement
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobDetails, JobSubmissionClient
+
+import topotune
+from topotune.errors import InputError, StageError
+
+AGAIN = 5.0  # seconds between two attempts to reach a head that was there before
+PATIENCE = 600.0  # seconds for which it may be away
+STOPPING = 30.0  # seconds for a job that was told to stop
+_LOST = (OSError, ClientError, AuthenticationError, RuntimeError)  # requests' are OSErrors
+
+
+@contextmanager
+def upload(space: Path) -> Iterator[Path]:
+    """A folder with all that a job needs of this machine: the package as it is here, and the study file.
+
+    Nothing else is sent: no data, no studies, no history, no environment.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        package = Path(topotune.__file__).parent
+        shutil.copytree(package, Path(name) / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(space, Path(name) / space.name)
+        yield Path(name)
+
+
+def size_of(folder: Path) -> tuple[int, int]:
+    """How many files, and how many bytes."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return len(sizes), sum(sizes)
+
+
+def pinned(package: str = "topotune") -> list[str]:
+    """The packages that a package needs, and those that they need, each at the version that is installed here: lines
+    of a requirements.txt.
+
+    Ray is left out: a job has that of its cluster.
+    """
+    found: dict[str, str] = {}
+    waiting = [package]
+    while waiting:
+        for line in distribution(waiting.pop()).requires or ():
+            one = Requirement(line)
+            if one.name in found or one.name == "ray" or (one.marker and not one.marker.evaluate({"extra": ""})):
+                continue
+            try:
+                found[one.name] = distribution(one.name).version
+            except PackageNotFoundError:
+                continue
+            waiting.append(one.name)
+    return [f"{name}=={version}" for name, version in sorted(found.items())]
+
+
+class Jobs:
+    """The jobs of one cluster, by way of its dashboard."""
+
+    def __init__(self, address: str) -> None:
+        """Knock.
+
+        Raises:
+            InputError: it is no address of a dashboard, nobody answers, or a token is missing or wrong.
+        """
+        if not address.startswith(("http://", "https://")):
+            raise InputError(f"--address {address!r}: must be that of the head's dashboard, http://HOST:8265")
+        self.address = address
+        for noisy in ("ray.dashboard", "ray._private"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        try:
+            self._client = JobSubmissionClient(address)
+        except AuthenticationError:
+            raise InputError(
+                f"--address {address!r}: the head asks for its token: set RAY_AUTH_MODE=token, and put it into "
+                "RAY_AUTH_TOKEN, or its file's path into RAY_AUTH_TOKEN_PATH"
+            ) from None
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"--address {address!r}: no Ray dashboard answers there ({reason})") from None
+
+    def submit(self, words: Sequence[str], name: str, folder: Path, env: Mapping[str, str], pins: Sequence[str]) -> str:
+        """Send a job off; its id.
+
+        Args:
+            words: its command.
+            name: what its id begins with.
+            folder: becomes its working folder, on every node.
+            env: its environment; the dashboard shows it.
+            pins: packages that it wants, in an environment of its own; none takes what the nodes have.
+
+        Raises:
+            StageError: the cluster did not take it.
+        """
+        environment = {"working_dir": str(folder), "env_vars": dict(env)} | ({"pip": list(pins)} if pins else {})
+        job = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        try:
+            return self._client.submit_job(entrypoint=join(words), submission_id=job, runtime_env=environment)
+        except _LOST as error:
+            raise StageError(f"{self.address} did not take the job: {str(error).splitlines()[0]}") from error
+
+    def details(self, job: str) -> JobDetails:
+        """What the cluster says of a job.
+
+        Raises:
+            InputError: it knows of none.
+        """
+        try:
+            return self._client.get_job_info(job)
+        except RuntimeError as error:
+            if "404" not in str(error):
+                raise
+            raise InputError(
+                f"job {job!r}: {self.address} knows of none; where its head was started anew, submit the study again: "
+                "it goes on"
+            ) from None
+
+    def follow(self, job: str, tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+        """Tell a job's log, from its first line, until it has ended; its exit code. A lost connection is taken up
+        again where it broke.
+
+        Raises:
+            InputError: the cluster knows of no such job.
+            StageError: the head has not answered for ``PATIENCE`` seconds, or the job did not get as far as a process.
+        """
+        told, answered = 0, time.monotonic()
+
+        async def tail() -> None:
+            nonlocal told, answered
+            at = 0
+            async for text in self._client.tail_job_logs(job):
+                new, at, answered = text[max(told - at, 0) :], at + len(text), time.monotonic()
+                if new:
+                    tell(new)
+                    told = at
+
+        lost = False
+        while True:
+            try:
+                details = self.details(job)
+                answered = time.monotonic()
+                asyncio.run(tail())
+                details = self.details(job)
+                if details.status.is_terminal():
+                    return _exit_code(job, details)
+                lost = False
+            except _LOST as error:
+                if time.monotonic() - answered > PATIENCE:
+                    raise StageError(
+                        f"{self.address} has not answered for {PATIENCE:.0f} s ({str(error).splitlines()[0]}); the job "
+                        "may well go on"
+                    ) from error
+                if not lost:
+                    say(f"the connection to {self.address} is lost; trying again")
+                lost = True
+            time.sleep(AGAIN if lost else 1.0)
+
+    def stop(self, job: str) -> bool:
+        """Ask a job to end, as Ctrl-C would, and wait for it; whether it has."""
+        try:
+            self._client.stop_job(job)
+            until = time.monotonic() + STOPPING
+            while time.monotonic() < until:
+                if self.details(job).status.is_terminal():
+                    return True
+                time.sleep(0.5)
+        except _LOST as error:
+            raise StageError(f"{self.address} did not stop job {job}: {str(error).splitlines()[0]}") from error
+        return False
+
+
+def _exit_code(job: str, details: JobDetails) -> int:
+    if details.driver_exit_code is not None:
+        return int(details.driver_exit_code)
+    if details.status.value == "STOPPED":
+        return 143
+    raise StageError(f"job {job} failed before it began: {' '.join((details.message or 'no reason given').split())}")
