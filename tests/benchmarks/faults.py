@@ -167,18 +167,21 @@ def finish(study: Victim) -> None:
 
 def compare(study: Victim) -> dict[str, Any]:
     """What was lost, what was done twice, and where the study's records differ."""
-    last, table = standing(study.folder.path), rows(study.folder.trials_table)
-    lost = {one for one, row in enumerate(table) if one not in last.ended or row["state"] not in ("complete", "pruned")}
+    last, every = standing(study.folder.path), rows(study.folder.trials_table)
+    table = [row for row in every if row["state"] != "repeated"]  # which got what came of an earlier trial
+    lost = {int(row["id"]) for row in table if row["state"] not in ("complete", "pruned")}
+    lost |= {int(row["id"]) for row in every} - set(last.ended)
     changed = {
         number for kill in study.kills for number, record in kill.ended.items()
-        if last.ended.get(number) != record or last.metrics[number] != kill.metrics[number]
+        if last.ended.get(number) != record or last.metrics.get(number) != kill.metrics.get(number)
     }  # fmt: skip
     settings = Counter(row["config_hash"] for row in table)
-    whole = [int(row["id"]) for row in table] == list(range(len(table))) and len(last.ended) == len(table)
+    whole = [int(row["id"]) for row in every] == list(range(len(every))) and len(last.ended) == len(every)
     differences = [] if whole else ["trials.csv does not list the journal's trials"]
     differences += [what for row in table for what in _own_differences(study, row)]
     return {
-        "trials": len(table), "lost": len(lost), "twice": len(changed) + sum(settings.values()) - len(settings),
+        "trials": len(table), "repeated": len(every) - len(table), "lost": len(lost),
+        "twice": len(changed) + sum(settings.values()) - len(settings),
         "epochs_again": _again([*study.kills, last]), "differences": differences + _tracked_differences(study, table),
     }  # fmt: skip
 

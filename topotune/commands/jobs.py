@@ -12,6 +12,8 @@ from topotune.errors import InputError
 
 def submit(options: argparse.Namespace) -> int:
     """Send a study off and follow it, or follow one that is there; the exit code is the job's."""
+    if options.follow and options.target:
+        raise InputError(f"{options.target} --follow {options.follow}: give a study file to submit, or a job to follow")
     words = [] if options.follow else _command(options)
     address = options.address or os.environ.get("RAY_API_SERVER_ADDRESS")
     if not address:

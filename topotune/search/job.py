@@ -77,8 +77,8 @@ class Jobs:
         if not address.startswith(("http://", "https://")):
             raise InputError(f"--address {address!r}: must be that of the head's dashboard, http://HOST:8265")
         self.address = address
-        for noisy in ("ray.dashboard", "ray._private"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
+        for noisy in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env"):
+            logging.getLogger(f"ray.{noisy}").setLevel(logging.ERROR)
         try:
             self._client = JobSubmissionClient(address)
         except AuthenticationError:
