@@ -169,20 +169,20 @@ def compare(study: Victim) -> dict[str, Any]:
     """What was lost, what was done twice, and where the study's records differ."""
     last, every = standing(study.folder.path), rows(study.folder.trials_table)
     table = [row for row in every if row["state"] != "repeated"]  # which got what came of an earlier trial
-    lost = {int(row["id"]) for row in table if row["state"] not in ("complete", "pruned")}
-    lost |= {int(row["id"]) for row in every} - set(last.ended)
+    there = [row for row in table if row["state"] in ("complete", "pruned") and int(row["id"]) in last.ended]
+    lost = [f"trial {row['id']}: {row['state']}: {row['reason']}" for row in table if row not in there]
     changed = {
         number for kill in study.kills for number, record in kill.ended.items()
         if last.ended.get(number) != record or last.metrics.get(number) != kill.metrics.get(number)
     }  # fmt: skip
-    settings = Counter(row["config_hash"] for row in table)
+    settings = Counter(row["config_hash"] for row in there)
     whole = [int(row["id"]) for row in every] == list(range(len(every))) and len(last.ended) == len(every)
     differences = [] if whole else ["trials.csv does not list the journal's trials"]
-    differences += [what for row in table for what in _own_differences(study, row)]
+    differences += lost + [what for row in there for what in _own_differences(study, row)]
     return {
         "trials": len(table), "repeated": len(every) - len(table), "lost": len(lost),
         "twice": len(changed) + sum(settings.values()) - len(settings),
-        "epochs_again": _again([*study.kills, last]), "differences": differences + _tracked_differences(study, table),
+        "epochs_again": _again([*study.kills, last]), "differences": differences + _tracked_differences(study, there),
     }  # fmt: skip
 
 
