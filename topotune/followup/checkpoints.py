@@ -46,9 +46,9 @@ def measure_checkpoints(given: Checkpoints, names: Sequence[str], say: Say) -> N
             say(f"{location}: nothing to do, it is measured under {', '.join(names)}")
             continue
         subject = open_subject(own.folder, given.data)
-        wanted = chosen(names, subject.kind, subject.config.dataset)
+        wanted = chosen(names, subject.tested.kind, subject.config.dataset)
         for name in (one for one in wanted if one not in done):
-            found = measure(subject, name)
+            found = list(measure(subject, name))
             own.keep(found)
             mean = sum(row["accuracy"] for row in found) / len(found)
             say(f"{location} {name}: mean accuracy {mean:.4f}, clean {subject.clean:.4f}")

@@ -7,7 +7,8 @@ from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv
 from topotune.folder import ROBUSTNESS_COLUMNS
 from topotune.followup.perturbations import PERTURBATIONS, chosen
-from topotune.followup.robustness import RobustnessJob, kind_of, measure_one, settings_of
+from topotune.followup.robustness import RobustnessJob, measure_one, settings_of
+from topotune.followup.tested import kind_of
 from topotune.stages.followup import spread, wanted_rows
 from topotune.stages.session import Session, say
 

@@ -15,7 +15,7 @@ from topotune.data.splits import forget_splits, load_split
 from topotune.files import read_table
 from topotune.folder import StudyFolder
 from topotune.followup.perturbations import chosen
-from topotune.followup.robustness import kind_of
+from topotune.followup.tested import kind_of
 from topotune.search.checks import check_layers, check_own_data
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
