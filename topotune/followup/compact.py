@@ -2,7 +2,7 @@
 
 import copy
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +18,11 @@ from topotune.data.splits import Split
 from topotune.errors import InputError
 from topotune.files import write_atomically, write_json
 from topotune.followup.coupled import prune_coupled
+from topotune.followup.lineage import Child
 from topotune.followup.masked import multiply_adds, zero
 from topotune.followup.pruning import Cut, Subject
 from topotune.models.compact import compact
-from topotune.training import CONFIG
+from topotune.training import CONFIG, WEIGHTS
 from topotune.training.checkpoint import Compacted, check_free, load_model, read_header, save_weights
 from topotune.training.device import Precision
 from topotune.training.loop import evaluate
@@ -86,6 +87,17 @@ def compact_checkpoint(job: CompactJob) -> dict[str, Any]:
     record["networks"] = [asdict(one) for one in costs(networks, test, subject.precision)]
     write_json(job.out / RECORD, record)
     return record
+
+
+def log_compact(job: CompactJob, record: Mapping[str, Any], exported: Path | None, run: Child) -> None:
+    """Tell MLflow of a compact network: what ``compact.json`` holds, and the checkpoint itself."""
+    for one in record["networks"]:
+        run.metrics(0, {f"{one['network']}_{name}": value for name, value in one.items() if name != "network"})
+    run.metrics(0, {"largest_difference": record["largest_difference"]})
+    for name in (CONFIG, WEIGHTS, RECORD):
+        run.artifact(job.out / name, "checkpoint")
+    if exported:
+        run.artifact(exported, "exported")
 
 
 @torch.no_grad()
