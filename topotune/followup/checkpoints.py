@@ -132,9 +132,9 @@ def prune_checkpoints(given: Checkpoints, cuts: Sequence[Cut], say: Say) -> None
                 for row in pruned_rows(PruneJob(own.folder, given.data, left)):
                     own.run.metrics(*pruning_metrics(row))  # first: a row that is there is not told again
                     own.keep(row)
-                    progress.ended(
-                        "done", f"{location} {row['criterion']} {row['proportion']:g}: accuracy {row['accuracy']:.4f}"
-                    )
+                    tuned = f", {row['finetune_epochs']} epochs on" if row["finetune_epochs"] else ""
+                    way = f"{row['criterion']} {row['proportion']:g}{tuned}"
+                    progress.ended("done", f"{location} {way}: accuracy {row['accuracy']:.4f}")
                 progress.say(progress.summary())
 
 

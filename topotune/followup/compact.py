@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -153,8 +154,14 @@ def check_export(path: Path) -> None:
     """
     if path.suffix not in EXPORTS:
         raise InputError(f"--export {path}: must be called {' or '.join('*' + suffix for suffix in EXPORTS)}")
-    if path.suffix == ".onnx" and find_spec("onnxscript") is None:
-        raise InputError(f"--export {path}: needs the package onnxscript, which is not installed; or give a .pt2 file")
+    missing = [name for name in ("onnx", "onnxscript") if path.suffix == ".onnx" and find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"--export {path}: .onnx needs what is not installed here: pip install {' '.join(missing)}; or give a "
+            ".pt2 file"
+        )
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--export {path}: there is no folder {path.parent}")
 
 
 def export_checkpoint(checkpoint: Path, path: Path) -> None:
@@ -166,10 +173,11 @@ def export_checkpoint(checkpoint: Path, path: Path) -> None:
     check_export(path)
     shape = read_header(checkpoint)["compact"]["shape"]
     batch = torch.export.Dim("images", min=1)
-    program = torch.export.export(
-        load_model(checkpoint), (torch.zeros(2, *shape),), dynamic_shapes=({0: batch},), strict=False
-    )
-    write_atomically(path, lambda temporary: EXPORTS[path.suffix](program, temporary))
+    model, images = load_model(checkpoint), torch.zeros(2, *shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of what is old in torch itself
+        program = torch.export.export(model, (images,), dynamic_shapes=({0: batch},), strict=False)
+        write_atomically(path, lambda temporary: EXPORTS[path.suffix](program, temporary))
 
 
 def _pt2(program: Any, path: Path) -> None:
@@ -179,7 +187,7 @@ def _pt2(program: Any, path: Path) -> None:
 
 
 def _onnx(program: Any, path: Path) -> None:
-    made = torch.onnx.export(program, dynamo=True)
+    made = torch.onnx.export(program, dynamo=True, verbose=False)  # else it talks on standard output
     assert made is not None
     made.save(path)
 

@@ -81,12 +81,12 @@ class Child:
             return self._tracker
         self._tracker = self._tracker or self._open(store)
         config, weights = load_config(folder), weights_hash(folder)
-        tags = {"stage": self._stage, "config_hash": config.hash, "weights": weights}
+        tags: dict[str, Any] = {"stage": self._stage, "config_hash": config.hash, "weights": weights}
         tags |= {"checkpoint": self._source.location, "mlflow.source.git.commit": provenance.git_commit()}
         self._key = "/".join([self._stage, weights, *map(str, self._settings.values())])
         self._tracker.run(
             self._key, f"{self._stage} {config.label}", f"runs:/{of.run}" if of else None,
-            config.effective | self._settings, tags | dict(of.tags if of else {}),
+            config.effective | dict(self._settings), tags | dict(of.tags if of else {}),
         )  # fmt: skip
         return self._tracker
 

@@ -16,9 +16,9 @@ from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import read_csv
 from topotune.folder import PRUNING_COLUMNS, ROBUSTNESS_COLUMNS
-from topotune.followup.checkpoints import ABOUT, Checkpoints, measure_checkpoints, prune_checkpoints
+from topotune.followup.checkpoints import ABOUT, measure_checkpoints, prune_checkpoints
 from topotune.followup.pruning import Cut, PruneJob, prune_one
-from topotune.load import load_checkpoint
+from topotune.load import Checkpoints, load_checkpoint
 from topotune.models.topographic import build_model
 from topotune.training.fit import fit
 
