@@ -9,7 +9,7 @@ from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv
 from topotune.folder import PRUNING_COLUMNS, ROBUSTNESS_COLUMNS
 from topotune.followup.lineage import Child, Source, pruning_metrics, robustness_metrics
-from topotune.followup.perturbations import PERTURBATIONS, check_asked, chosen
+from topotune.followup.perturbations import ALL, PERTURBATIONS, check_asked, chosen
 from topotune.followup.pruning import Cut, PruneJob, pruned_rows
 from topotune.followup.robustness import Setting, Subject, measure, open_subject, settings_of
 from topotune.load import Checkpoints, weights_hash
@@ -72,13 +72,14 @@ def measure_checkpoints(given: Checkpoints, names: Sequence[str], say: Say) -> N
     table = _Table(given.out, ROBUSTNESS_COLUMNS)
     for location in given.locations:
         with _open(given, location, table, "robustness", say) as own:
-            done = _measured(own.rows)
-            if names and all(name in PERTURBATIONS and not _left(name, done) for name in names):
-                say(f"{location}: nothing to do, it is measured under {', '.join(names)}")
-                continue
-            subject = open_subject(own.folder, given.data)
-            wanted = chosen(names, subject.tested.kind, subject.config.dataset)
-            _measure(own, subject, {name: done.get(name, set()) for name in wanted})
+            done, wanted, subject = _measured(own.rows), list(names), None
+            if not wanted or wanted == [ALL] or any(_left(name, done) for name in wanted):
+                subject = open_subject(own.folder, given.data)
+                wanted = list(chosen(names, subject.tested.kind, subject.config.dataset))
+            if subject and any(_left(name, done) for name in wanted):
+                _measure(own, subject, {name: done.get(name, set()) for name in wanted})
+            else:
+                say(f"{location}: nothing to do, it is measured under {', '.join(wanted)}")
 
 
 def _measured(rows: Sequence[Row]) -> dict[str, set[Setting]]:

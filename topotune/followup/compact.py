@@ -65,11 +65,12 @@ def compact_checkpoint(job: CompactJob) -> dict[str, Any]:
     """Write the compact network of a pruned checkpoint, and ``compact.json`` beside it; what that holds.
 
     Raises:
-        InputError: no checkpoint, one that is compact already, a folder that holds another, data that are missing.
+        InputError: no checkpoint, one that is compact already, a folder that holds another or a trained network, data
+            that are missing.
     """
     subject = Subject(job.checkpoint, job.data)
-    if job.out.resolve() == job.checkpoint.resolve():
-        raise InputError(f"--out {job.out}: is the checkpoint itself; the compact one needs a folder of its own")
+    if (job.out / WEIGHTS).exists() and "compact" not in read_header(job.out):
+        raise InputError(f"--out {job.out}: holds a trained network; the compact one needs a folder of its own")
     check_free(job.out, subject.config)
     test, gone, header = subject.split("test"), subject.channels(job.cut), read_header(job.checkpoint)
     masked = copy.deepcopy(subject.model)

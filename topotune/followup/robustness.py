@@ -17,7 +17,7 @@ from topotune.followup.perturbations import CORRUPTIONS, PERTURBATIONS, SEVERITI
 from topotune.followup.published import published
 from topotune.followup.tested import Tested, accuracy_under, check_suits, clean_accuracy, drawn
 from topotune.models.topographic import select_layers, topographic_layers
-from topotune.training.checkpoint import load_config, load_model
+from topotune.training.checkpoint import check_data, load_config, load_model
 from topotune.training.device import Precision, pick_device
 from topotune.training.memory import EVALUATED, keep_freed_memory
 from topotune.training.records import images_at_once
@@ -59,6 +59,7 @@ def open_subject(checkpoint: Path, data: Path | None, part: str = "test", sample
     if device.type == "cpu":
         keep_freed_memory()
     split = load_split(config.dataset, part, data)
+    check_data(checkpoint, config.dataset, split.entry)
     if samples is not None:
         split = drawn(split, part, samples)
     layers = topographic_layers(config.model, model, config.layers, config.loss)

@@ -1,6 +1,7 @@
 """A compact checkpoint: written, read back, exported, and its record."""
 
 import json
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -57,8 +58,11 @@ def test_export_takes_any_number_of_images(checkpoint: Path, tmp_path: Path) -> 
 
 
 def test_wrong_places(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is the checkpoint itself"):
-        compact_checkpoint(CompactJob(checkpoint, Cut(0.5), checkpoint))
+    copy = tmp_path / "copy"  # of the same settings
+    shutil.copytree(checkpoint, copy)
+    for out in (checkpoint, copy):
+        with pytest.raises(InputError, match="holds a trained network"):
+            compact_checkpoint(CompactJob(checkpoint, Cut(0.5), out))
     compact_checkpoint(CompactJob(checkpoint, Cut(0.5), tmp_path))
     with pytest.raises(InputError, match="is compact already"):
         compact_checkpoint(CompactJob(tmp_path, Cut(0.5), tmp_path / "again"))
