@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from topotune.config import TrialConfig as TrialConfig
+    from topotune.data.splits import load_split as load_split
     from topotune.errors import InputError as InputError
     from topotune.followup.pruning import prune_channels as prune_channels
+    from topotune.followup.robustness import robustness_curve as robustness_curve
     from topotune.load import load_checkpoint as load_checkpoint
     from topotune.losses.channel import channel_loss as channel_loss
     from topotune.losses.strength import GradientRatio as GradientRatio
@@ -40,9 +42,11 @@ _HOMES = {
     "compact": "models.compact",
     "fit": "training.fit",
     "load_checkpoint": "load",
+    "load_split": "data.splits",
     "load_study": "search.study_file",
     "positions": "topography.positions",
     "prune_channels": "followup.pruning",
+    "robustness_curve": "followup.robustness",
     "select_layers": "models.topographic",
     "target_similarity": "topography.targets",
     "topographic_layers": "models.topographic",

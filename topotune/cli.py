@@ -16,6 +16,7 @@ from topotune.errors import InputError, StageError
 
 Command = Callable[[argparse.Namespace], int | None]
 
+_LOGGED = "; what comes of a checkpoint there is logged under its run, of others with this option"
 
 _EPILOG = """\
 Begin with:  topotune run search_spaces/digits.toml
@@ -134,7 +135,8 @@ def _add_compact(parsers: Any) -> None:
     compact.add_argument("--coupled", action="store_true", help="compare with torch-pruning's structural pruning")
     compact.add_argument("--data", type=Path, help="folder of the data sets (default: TOPOTUNE_DATA)")
     _set_option(compact, "a setting of a plain state_dict, as dataset=cifar10 (may be repeated)")
-    compact.add_argument("--mlflow", help="the store of an MLflow URI (default: MLFLOW_TRACKING_URI, else ./studies')")
+    _studies_option(compact)
+    _mlflow_option(compact, _LOGGED)
     compact.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -193,22 +195,22 @@ def _add_followup(parsers: Any) -> None:
     tried.add_argument(
         "--perturbations", metavar="NAMES", help="with commas between, or all (default: the study's, else a usual few)"
     )
-    _models_options(prune)
-    _models_options(tried)
+    _models_options(prune, _LOGGED)
+    _models_options(tried, _LOGGED)
 
 
-def _models_options(parser: argparse.ArgumentParser) -> None:
-    """What every command has that takes a study's confirmed models or any checkpoints."""
+def _models_options(parser: argparse.ArgumentParser, logged: str = "") -> None:
+    """What every command has that takes a study's confirmed models or any checkpoints; ``logged``: what of these."""
     parser.add_argument(
         "targets", metavar="TARGET", nargs="+",
-        help="a study's name or folder, for its confirmed models; or checkpoints: folders, MLflow URIs, files of a "
-        "state_dict",
+        help="a study's name or folder, for its confirmed models, which are spread over Ray; or checkpoints: folders, "
+        "MLflow URIs, files of a state_dict, which this process takes one after the other",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="where the rows of checkpoints go")
     _studies_option(parser)
     _data_options(parser)
     _set_option(parser, "a value in place of the study file's; of a state_dict, its dataset=… (may be repeated)")
-    _cluster_options(parser)
+    _cluster_options(parser, logged)
 
 
 def _add_analyze(parsers: Any) -> None:
@@ -232,9 +234,9 @@ def _add_analyze(parsers: Any) -> None:
     _models_options(looked)
 
 
-def _cluster_options(parser: argparse.ArgumentParser) -> None:
+def _cluster_options(parser: argparse.ArgumentParser, logged: str = "") -> None:
     parser.add_argument("--address", help="a running Ray cluster (default: RAY_ADDRESS, else one started here)")
-    parser.add_argument("--mlflow", help="MLflow's store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
+    _mlflow_option(parser, logged)
 
 
 def _add_reading(parsers: Any) -> None:
@@ -259,7 +261,7 @@ def _add_reading(parsers: Any) -> None:
     _add_positions(parsers)
     ui = _command(parsers, "ui", commands.ui, "MLflow's pages on the studies' store", "topotune ui --port 5001")
     _studies_option(ui)
-    ui.add_argument("--mlflow", help="the store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
+    _mlflow_option(ui)
     ui.add_argument("--host", default="127.0.0.1", help="where it listens (default: loopback)")
     ui.add_argument("--port", type=int, default=5000, help="default 5000")
     sync = _command(
@@ -268,7 +270,7 @@ def _add_reading(parsers: Any) -> None:
     )  # fmt: skip
     sync.add_argument("targets", metavar="STUDY", type=Path, nargs="*", help="studies' names or folders (default: all)")
     _studies_option(sync)
-    sync.add_argument("--mlflow", help="the store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db)")
+    _mlflow_option(sync)
     sync.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -316,6 +318,12 @@ def _studies_option(parser: argparse.ArgumentParser) -> None:
 def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: TOPOTUNE_DATA)")
     parser.add_argument("--download", action="store_true", help="fetch a data set that is not there")
+
+
+def _mlflow_option(parser: argparse.ArgumentParser, words: str = "") -> None:
+    parser.add_argument(
+        "--mlflow", help=f"MLflow's store (default: MLFLOW_TRACKING_URI, else STUDIES/mlflow.db){words}"
+    )
 
 
 def _json_option(parser: Any) -> None:

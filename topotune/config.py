@@ -134,6 +134,12 @@ class TrialConfig:
         told = {name: value for name, value in self.effective.items() if value != SETTINGS[name].default}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
+    @property
+    def label(self) -> str:
+        """The words by which a person finds a run."""
+        topography = f"{self.topography} λ={self.weight:.3g}" if self.topographic else self.topography
+        return f"{topography} seed={self.seed}"
+
     def replace(self, **changes: Any) -> "TrialConfig":
         """A copy with some settings changed, validated anew."""
         return replace(self, **changes)

@@ -87,6 +87,7 @@ class Checkpoints:
     data: the folder of the data sets.
     store: MLflow's tracking URI, for such URIs.
     settings: of a state_dict, which has none: ``dataset`` and the like.
+    log: whether the store is told of those too that do not lie in MLflow.
 
     Raises:
         InputError: ``out`` is no CSV file in a folder that there is.
@@ -97,6 +98,7 @@ class Checkpoints:
     data: Path | None = None
     store: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    log: bool = False
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".csv" or not self.out.absolute().parent.is_dir():
@@ -105,6 +107,10 @@ class Checkpoints:
     def folder(self, location: str) -> AbstractContextManager[Path]:
         """The folder of one of them; see ``checkpoint_folder``."""
         return checkpoint_folder(location, self.store, self.settings, self.data)
+
+    def told(self, location: str) -> str | None:
+        """The store that is told what is found of one of them, if any."""
+        return self.store if self.log or location.startswith(MLFLOW_URIS) else None
 
 
 def weights_hash(checkpoint: Path) -> str:

@@ -18,7 +18,7 @@ from topotune.data.batches import raw_batches
 from topotune.data.splits import Split, load_split
 from topotune.files import write_json
 from topotune.followup.perturbations import CORRUPTIONS, SEVERITIES
-from topotune.followup.robustness import BLOCK, perturbed
+from topotune.followup.tested import BLOCK, perturbed
 from topotune.training.memory import keep_freed_memory
 
 ALL_IMAGES = 10_000

@@ -5,10 +5,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from topotune.cli import _parser
+from topotune.config import TrialConfig
 from topotune.search.study_file import load_study
+from topotune.training.fit import fit
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +29,13 @@ def test_the_study_file_can_be_loaded(tmp_path: Path) -> None:
     assert several.objectives == ("validation_accuracy", "pruned_accuracy")
 
 
+@pytest.fixture
+def quick_checkpoint(tmp_path: Path) -> Path:
+    """A folder with studies/digits/best in it."""
+    fit(TrialConfig(epochs=3, batch_size=64, learning_rate=0.1, threads=1), tmp_path / "studies" / "digits" / "best")
+    return tmp_path
+
+
 def test_three_lines_add_topography() -> None:
     (code,) = (block for block in BLOCKS if "topotune.Topography(" in block)
     torch.manual_seed(0)
@@ -35,6 +45,20 @@ def test_three_lines_add_topography() -> None:
     assert names["loss"] > task
     assert all(parameter.grad.isfinite().all() for parameter in names["model"].parameters())
     assert not any(module._forward_hooks for module in names["model"].modules())
+
+
+def test_trained_networks(quick_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compact network has the outputs of the pruned one."""
+    (code,) = (block for block in BLOCKS if "robustness_curve(" in block)
+    monkeypatch.chdir(quick_checkpoint)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert list(names["before"]) == [0.01, 0.05, 0.1, 0.15, 0.2]
+    assert names["before"][0.01] > 0.8
+    assert list(names["after"]) == [0.05, 0.1]
+    assert {name: len(channels) for name, channels in names["gone"].items()} == {"conv1": 16, "conv2": 32}
+    images = torch.randn(3, 1, 8, 8)
+    torch.testing.assert_close(names["small"](images), names["model"](images))
 
 
 def test_every_command_is_one() -> None:

@@ -2,12 +2,12 @@
 a command."""
 
 import argparse
-import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from topotune.commands.sites import data_folder, old_session, overrides
+from topotune.commands.sites import data_folder, old_session, overrides, store_of, studies_folder
 from topotune.errors import InputError, unknown
 from topotune.files import as_json
 
@@ -56,18 +56,23 @@ def analyze(options: argparse.Namespace) -> None:
 
 
 def compact(options: argparse.Namespace) -> None:
-    from topotune.followup.compact import CompactJob, check_export, compact_checkpoint, export_checkpoint
+    from topotune.followup.compact import CompactJob, check_export, compact_checkpoint, export_checkpoint, log_compact
+    from topotune.followup.lineage import Child, Source
     from topotune.followup.pruning import Cut
     from topotune.load import checkpoint_folder
     from topotune.show import compact_text
 
     if options.export:
         check_export(options.export)
-    cut, data = Cut(options.proportion, options.criterion, options.scope), data_folder(options)
-    with checkpoint_folder(options.checkpoint, _store(options), overrides(options), data) as folder:
-        record = compact_checkpoint(CompactJob(folder, cut, options.out, data, options.coupled, options.checkpoint))
-    if options.export:
-        export_checkpoint(options.out, options.export)
+    location, data, store = options.checkpoint, data_folder(options), _store(options, [options.checkpoint])
+    settings = {"proportion": options.proportion, "criterion": options.criterion, "scope": options.scope}
+    with checkpoint_folder(location, store, overrides(options), data) as folder:
+        job = CompactJob(folder, Cut(**settings), options.out, data, options.coupled, location)
+        record = compact_checkpoint(job)
+        if options.export:
+            export_checkpoint(options.out, options.export)
+        with Child(Source(folder, location, store), "compact", settings, options.out / "mlflow", _say) as run:
+            log_compact(job, record, options.export, run)
     print(as_json(record) if options.json else compact_text(record))
     if not options.json:
         print(f"checkpoint: {options.out}" + (f"\nexported:   {options.export}" if options.export else ""))
@@ -153,7 +158,9 @@ def _checkpoints(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     settings = {key: value for key, value in values.items() if not key.startswith("prune.")}
     from topotune.load import Checkpoints
 
-    return Checkpoints(options.targets, options.out, data_folder(options), _store(options), settings), ways
+    store = _store(options, options.targets)
+    given = Checkpoints(options.targets, options.out, data_folder(options), store, settings, bool(options.mlflow))
+    return given, ways
 
 
 def _without_ways(options: argparse.Namespace) -> Any:
@@ -163,9 +170,13 @@ def _without_ways(options: argparse.Namespace) -> Any:
     return given
 
 
-def _store(options: argparse.Namespace) -> str | None:
-    """MLflow's store, if one is named."""
-    return options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
+def _store(options: argparse.Namespace, targets: Sequence[str]) -> str | None:
+    """MLflow's store, where a checkpoint lies in it or --mlflow asks for it."""
+    from topotune.load import MLFLOW_URIS
+
+    if options.mlflow or any(one.startswith(MLFLOW_URIS) for one in targets):
+        return store_of(options, studies_folder(options))
+    return None
 
 
 def _say(text: str) -> None:

@@ -2,7 +2,8 @@
 
 import copy
 import io
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +19,11 @@ from topotune.data.splits import Split
 from topotune.errors import InputError
 from topotune.files import write_atomically, write_json
 from topotune.followup.coupled import prune_coupled
+from topotune.followup.lineage import Child
 from topotune.followup.masked import multiply_adds, zero
 from topotune.followup.pruning import Cut, Subject
 from topotune.models.compact import compact
-from topotune.training import CONFIG
+from topotune.training import CONFIG, WEIGHTS
 from topotune.training.checkpoint import Compacted, check_free, load_model, read_header, save_weights
 from topotune.training.device import Precision
 from topotune.training.loop import evaluate
@@ -63,11 +65,12 @@ def compact_checkpoint(job: CompactJob) -> dict[str, Any]:
     """Write the compact network of a pruned checkpoint, and ``compact.json`` beside it; what that holds.
 
     Raises:
-        InputError: no checkpoint, one that is compact already, a folder that holds another, data that are missing.
+        InputError: no checkpoint, one that is compact already, a folder that holds another or a trained network, data
+            that are missing.
     """
     subject = Subject(job.checkpoint, job.data)
-    if job.out.resolve() == job.checkpoint.resolve():
-        raise InputError(f"--out {job.out}: is the checkpoint itself; the compact one needs a folder of its own")
+    if (job.out / WEIGHTS).exists() and "compact" not in read_header(job.out):
+        raise InputError(f"--out {job.out}: holds a trained network; the compact one needs a folder of its own")
     check_free(job.out, subject.config)
     test, gone, header = subject.split("test"), subject.channels(job.cut), read_header(job.checkpoint)
     masked = copy.deepcopy(subject.model)
@@ -86,6 +89,17 @@ def compact_checkpoint(job: CompactJob) -> dict[str, Any]:
     record["networks"] = [asdict(one) for one in costs(networks, test, subject.precision)]
     write_json(job.out / RECORD, record)
     return record
+
+
+def log_compact(job: CompactJob, record: Mapping[str, Any], exported: Path | None, run: Child) -> None:
+    """Tell MLflow of a compact network: what ``compact.json`` holds, and the checkpoint itself."""
+    for one in record["networks"]:
+        run.metrics(0, {f"{one['network']}_{name}": value for name, value in one.items() if name != "network"})
+    run.metrics(0, {"largest_difference": record["largest_difference"]})
+    for name in (CONFIG, WEIGHTS, RECORD):
+        run.artifact(job.out / name, "checkpoint")
+    if exported:
+        run.artifact(exported, "exported")
 
 
 @torch.no_grad()
@@ -141,8 +155,14 @@ def check_export(path: Path) -> None:
     """
     if path.suffix not in EXPORTS:
         raise InputError(f"--export {path}: must be called {' or '.join('*' + suffix for suffix in EXPORTS)}")
-    if path.suffix == ".onnx" and find_spec("onnxscript") is None:
-        raise InputError(f"--export {path}: needs the package onnxscript, which is not installed; or give a .pt2 file")
+    missing = [name for name in ("onnx", "onnxscript") if path.suffix == ".onnx" and find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"--export {path}: .onnx needs what is not installed here: pip install {' '.join(missing)}; or give a "
+            ".pt2 file"
+        )
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--export {path}: there is no folder {path.parent}")
 
 
 def export_checkpoint(checkpoint: Path, path: Path) -> None:
@@ -154,10 +174,11 @@ def export_checkpoint(checkpoint: Path, path: Path) -> None:
     check_export(path)
     shape = read_header(checkpoint)["compact"]["shape"]
     batch = torch.export.Dim("images", min=1)
-    program = torch.export.export(
-        load_model(checkpoint), (torch.zeros(2, *shape),), dynamic_shapes=({0: batch},), strict=False
-    )
-    write_atomically(path, lambda temporary: EXPORTS[path.suffix](program, temporary))
+    model, images = load_model(checkpoint), torch.zeros(2, *shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of what is old in torch itself
+        program = torch.export.export(model, (images,), dynamic_shapes=({0: batch},), strict=False)
+        write_atomically(path, lambda temporary: EXPORTS[path.suffix](program, temporary))
 
 
 def _pt2(program: Any, path: Path) -> None:
@@ -167,7 +188,7 @@ def _pt2(program: Any, path: Path) -> None:
 
 
 def _onnx(program: Any, path: Path) -> None:
-    made = torch.onnx.export(program, dynamo=True)
+    made = torch.onnx.export(program, dynamo=True, verbose=False)  # else it talks on standard output
     assert made is not None
     made.save(path)
 

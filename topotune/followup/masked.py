@@ -90,14 +90,12 @@ class Masked:
     def _rest(self) -> tuple[list[Batch] | None, nn.Module]:
         """What is kept of the samples, batch by batch, and the network that takes it from there."""
         self._model.eval()  # as it is traced
-        batch = next(self._images())
-        image = batch.images[:1]
+        image = next(self._images()).images[:1]
         parts = divide(self._model, self._layers, image)
         if parts is None:
             return None, self._model
         head, tail = parts
-        images = len(batch.images) / len(batch.labels) * len(self._split)
-        if self._through(head, image).nbytes * images > KEPT:
+        if self._through(head, image).nbytes * self._many > KEPT:
             return None, self._model
         return [replace(one, images=self._through(head, one.images)) for one in self._images()], tail
 
@@ -118,16 +116,40 @@ class Masked:
         """The network without the channels, where that is quicker."""
         if self._precision.bfloat16 or self._precision.device.type != "cpu" or not any(gone.values()):
             return None
-        if self._cost < WORTH:
+        if self._cost * self._many < WORTH:
             return None
-        image = next(self._batches()).images[:1]
-        small = compact(self._rest[1], gone, image).to(memory_format=LAYOUT)  # type: ignore[call-overload]
-        share = multiply_adds(small, image) * len(self._split) / self._cost
-        return small if share < SMALL else None
+        share = max(len(own) / self._channels(name) for name, own in gone.items())
+        # in a layer, the products of channels in and channels out grow fewer by twice that share at most
+        if 1 - min(2 * share, 1) * (1 - self._least) >= SMALL:
+            return None
+        small = self._without(gone)
+        return small if multiply_adds(small, self._image) < SMALL * self._cost else None
+
+    def _without(self, gone: Mapping[str, Sequence[int]]) -> nn.Module:
+        made: nn.Module = compact(self._rest[1], gone, self._image)
+        return made.to(memory_format=LAYOUT)  # type: ignore[call-overload,no-any-return]
+
+    def _channels(self, name: str) -> int:
+        return len(tensors_of(self._layers[name])[0])
 
     @cached_property
-    def _cost(self) -> float:
-        """Multiply-adds of an evaluation."""
-        batch = next(self._batches())
-        images = len(batch.images) / len(batch.labels) * len(self._split)
-        return multiply_adds(self._rest[1], batch.images) * images
+    def _many(self) -> float:
+        """How many images an evaluation has: of sounds, the windows of all clips, about."""
+        batch = next(self._images())
+        return len(batch.images) / len(batch.labels) * len(self._split)
+
+    @property
+    def _image(self) -> Tensor:
+        """One of those that the rest of the network is given."""
+        return next(self._batches()).images[:1]
+
+    @cached_property
+    def _cost(self) -> int:
+        """Multiply-adds of one image."""
+        return multiply_adds(self._rest[1], self._image)
+
+    @cached_property
+    def _least(self) -> float:
+        """The share of them that is left without any of the channels."""
+        nothing = self._without({name: range(self._channels(name)) for name in self._layers})
+        return multiply_adds(nothing, self._image) / self._cost

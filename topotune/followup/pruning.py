@@ -21,7 +21,7 @@ from topotune.models.topographic import select_layers, topographic_layers
 from topotune.topography import arrangement_of
 from topotune.topography.positions import positions
 from topotune.training.arrangement import kept_permutations
-from topotune.training.checkpoint import load_config, load_model, read_header
+from topotune.training.checkpoint import check_data, load_config, load_model, read_header
 from topotune.training.device import LAYOUT, Precision, pick_device
 from topotune.training.loop import evaluate
 from topotune.training.memory import keep_freed_memory, micro_batches
@@ -159,8 +159,14 @@ class Subject:
         return load_model(self.checkpoint).to(self.precision.device, memory_format=LAYOUT)  # type: ignore[call-overload,no-any-return]
 
     def split(self, part: str) -> Split:
-        """One part of its data, on the device."""
-        return load_split(self.config.dataset, part, self.data).to(self.precision.device)
+        """One part of its data, on the device.
+
+        Raises:
+            InputError: the data are missing or damaged, or for another network.
+        """
+        split = load_split(self.config.dataset, part, self.data)
+        check_data(self.checkpoint, self.config.dataset, split.entry)
+        return split.to(self.precision.device)
 
     def layers(self, scope: str = SCOPES[0]) -> dict[str, nn.Module]:
         """The layers that are pruned, by their names; the same for a control as for a topography."""

@@ -1,46 +1,30 @@
-"""Robustness: a trained network's accuracy under each perturbation of PERTURBATIONS, level by level.
+"""Robustness: a trained network's accuracy under each perturbation of PERTURBATIONS, level by level: of a checkpoint,
+the rows of robustness.csv; of any network, a curve."""
 
-All draws depend on the perturbation, the draw and the place of a sample alone: every network sees the same noise, and
-a stronger level is more of the same. N samples, K classes.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from topotune.config import TrialConfig
-from topotune.data.batches import Batch, derive_seed, normalise, raw_batches
+from topotune.data import DatasetEntry
 from topotune.data.splits import Split, load_split
-from topotune.errors import InputError
+from topotune.errors import InputError, unknown
 from topotune.files import Row
-from topotune.followup.perturbations import (
-    CORRUPTIONS,
-    IMAGES,
-    PERTURBATIONS,
-    SEVERITIES,
-    SOUNDS,
-    Perturbation,
-    check_level,
-    chosen,
-)
+from topotune.followup.perturbations import CORRUPTIONS, PERTURBATIONS, SEVERITIES, check_level
 from topotune.followup.published import published
-from topotune.followup.weights import changed_weights
-from topotune.models.topographic import CONVOLUTIONS, topographic_layers
-from topotune.training.checkpoint import load_config, load_model
+from topotune.followup.tested import Tested, accuracy_under, check_suits, clean_accuracy, drawn
+from topotune.models.topographic import select_layers, topographic_layers
+from topotune.training.checkpoint import check_data, load_config, load_model
 from topotune.training.device import Precision, pick_device
-from topotune.training.loop import evaluate
-from topotune.training.memory import keep_freed_memory
+from topotune.training.memory import EVALUATED, keep_freed_memory
 from topotune.training.records import images_at_once
 
-BLOCK = 250  # samples that are perturbed together: what is drawn for each depends on it, so it never changes
-ATTACKED = 50  # images that are attacked together: so that rounding is the same, however many are evaluated at once
-LEAST = 8  # pixels: the digits'
-SEED = 0
-
 OURS, PUBLISHED = "drawn", "CIFAR-10-C"  # where perturbed images come from
+
+Setting = tuple[float, int]  # a level, and the number of a draw at it
 
 
 @dataclass(frozen=True)
@@ -54,27 +38,12 @@ class RobustnessJob:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, ready on its device, with the samples that it is measured on.
-
-    clean: its accuracy on them as they are. most: how many images go through it at once.
-    """
+    """A checkpoint that is measured: its settings, its network with the samples, its accuracy on them as they are."""
 
     config: TrialConfig
-    model: nn.Module
-    split: Split
-    precision: Precision
-    most: int
+    tested: Tested
     data: Path | None
     clean: float
-
-    @property
-    def kind(self) -> str:
-        """Which kind of data it is for."""
-        return kind_of(self.split)
-
-
-def kind_of(split: Split) -> str:
-    return IMAGES if split.clips is None else SOUNDS
 
 
 def open_subject(checkpoint: Path, data: Path | None, part: str = "test", samples: int | None = None) -> Subject:
@@ -90,14 +59,15 @@ def open_subject(checkpoint: Path, data: Path | None, part: str = "test", sample
     if device.type == "cpu":
         keep_freed_memory()
     split = load_split(config.dataset, part, data)
-    if samples is not None:  # drawn: a part may be in the order of its classes
-        order = torch.randperm(len(split), generator=_generator("samples", part))
-        split = split.take(order[:samples].sort().values)
+    check_data(checkpoint, config.dataset, split.entry)
+    if samples is not None:
+        split = drawn(split, part, samples)
+    layers = topographic_layers(config.model, model, config.layers, config.loss)
     precision = Precision(device, config.precision == "bfloat16")
-    subject = Subject(
-        config, model.to(device), split.to(device), precision, images_at_once(checkpoint), data, clean=float("nan")
-    )
-    return replace(subject, clean=_accuracy(subject, raw_batches(subject.split, BLOCK)))
+    tested = Tested(
+        model.to(device), layers, split.to(device), config.dataset, precision, images_at_once(checkpoint)
+    )  # fmt: skip
+    return Subject(config, tested, data, clean_accuracy(tested))
 
 
 def measure_one(job: RobustnessJob) -> list[Row]:
@@ -106,69 +76,41 @@ def measure_one(job: RobustnessJob) -> list[Row]:
     Raises:
         InputError: the perturbation does not suit the data, or what ``open_subject`` raises.
     """
-    return measure(open_subject(job.checkpoint, job.data), job.perturbation)
+    return list(measure(open_subject(job.checkpoint, job.data), job.perturbation))
 
 
-def measure(subject: Subject, name: str) -> list[Row]:
-    """One row a level and draw; ``source`` says whether the images were drawn here or are CIFAR-10-C's own.
+def measure(subject: Subject, name: str, done: Collection[Setting] = ()) -> Iterator[Row]:
+    """One row a level and draw, without those that are ``done``; ``source`` says whether the images were drawn here or
+    are CIFAR-10-C's own.
 
     Raises:
         InputError: an unknown perturbation, or one that does not suit the data.
     """
     config = subject.config
-    check_suits(name, subject)
+    check_suits(name, subject.tested)
     about = {"topography": config.topography, "weight": config.weight, "seed": config.seed, "perturbation": name}
-    rows = []
-    for level, draw in settings_of(name):
-        theirs = published(name, level, config.dataset, subject.split, subject.data)
-        if theirs is None:
-            accuracy = accuracy_under(subject, name, level, draw)
-        else:
-            accuracy = _accuracy(subject, raw_batches(theirs.to(subject.precision.device), BLOCK))
-        rows.append(
+    for level, draw in (one for one in settings_of(name) if one not in done):
+        accuracy, source = _accuracy(subject, name, level, draw)
+        yield (
             about
             | {"level": level, "draw": draw, "accuracy": accuracy, "clean_accuracy": subject.clean}
-            | {"source": OURS if theirs is None else PUBLISHED, "config_hash": config.hash}
+            | {"source": source, "config_hash": config.hash}
         )
-    return rows
 
 
-def settings_of(name: str) -> list[tuple[float, int]]:
+def _accuracy(subject: Subject, name: str, level: float, draw: int) -> tuple[float, str]:
+    """And where the images come from."""
+    tested = subject.tested
+    theirs = published(name, level, tested.dataset, tested.split, subject.data)
+    if theirs is None:
+        return accuracy_under(tested, name, level, draw), OURS
+    return clean_accuracy(replace(tested, split=theirs.to(tested.precision.device))), PUBLISHED
+
+
+def settings_of(name: str) -> list[Setting]:
     """The levels and draws at which a perturbation is measured: one row each."""
     entry = PERTURBATIONS[name]
     return [(level, draw) for level in entry.levels for draw in range(entry.draws)]
-
-
-def check_suits(name: str, subject: Subject) -> None:
-    """Whether a perturbation can be measured on these samples.
-
-    Raises:
-        InputError: it is unknown, for another kind of data, or for images of other channels or sizes.
-    """
-    chosen([name], subject.kind, subject.config.dataset)
-    channels, *size = subject.split.entry.shape
-    if PERTURBATIONS[name].corruption and (channels not in (1, 3) or min(size) < LEAST):
-        raise InputError(
-            f"perturbation {name!r} needs grey or RGB images of at least {LEAST}x{LEAST} pixels, but dataset "
-            f"{subject.config.dataset!r} has {channels} channels of {size[0]}x{size[1]}"
-        )
-
-
-def accuracy_under(subject: Subject, name: str, level: float, draw: int = 0) -> float:
-    """The accuracy at one level of one perturbation.
-
-    Raises:
-        InputError: an unknown perturbation, or a level that it does not have.
-    """
-    entry = check_level(name, level)
-    batches = raw_batches(subject.split, BLOCK)
-    if entry.acts_on == "weights":
-        change, generator = entry.resolve(), _generator(name, draw)
-        with changed_weights(_layers(subject, entry), lambda weights: change(weights, level, generator)):
-            return _accuracy(subject, batches)
-    if entry.acts_on == "gradients":
-        return _accuracy(subject, _attacked(subject, batches, name, level, draw))
-    return _accuracy(subject, perturbed(batches, name, level, draw))
 
 
 def corruption_accuracy(checkpoint: Path, data: Path | None, part: str = "validation", samples: int = 250) -> float:
@@ -186,62 +128,83 @@ def corruption_accuracy(checkpoint: Path, data: Path | None, part: str = "valida
     Raises:
         InputError: the checkpoint or the data are missing or damaged, or the data are no images.
     """
-    subject = open_subject(checkpoint, data, part, samples)
+    tested = open_subject(checkpoint, data, part, samples).tested
     for name in CORRUPTIONS:
-        check_suits(name, subject)
-    every = [accuracy_under(subject, name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
+        check_suits(name, tested)
+    every = [accuracy_under(tested, name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
     return sum(every) / len(every)
 
 
-def perturbed(batches: Iterator[Batch], name: str, level: float, draw: int = 0) -> Iterator[Batch]:
-    """Batches of ``raw_batches(split, BLOCK)`` with other images: float32, in [0, 1] or dB."""
-    function = check_level(name, level).resolve()
-    for number, batch in enumerate(batches):
-        images = function(_floats(batch.images), level, _generator(name, draw, number))
-        yield replace(batch, images=images)
+def robustness_curve(
+    model: nn.Module,
+    perturbation: str,
+    samples: Split | tuple[Tensor, Tensor],
+    *,
+    levels: Sequence[float] = (),
+    layers: Sequence[str] | str = (),
+) -> dict[float, float]:
+    """Accuracy at each level of a perturbation, the mean of its draws.
+
+        test = topotune.load_split("digits", "test")
+        topotune.robustness_curve(model, "white", test)    # {0.01: 0.983, 0.05: 0.981, ...}
+
+    Every network is shown the same noise. The model stays as it is, on its device.
+
+    Args:
+        model: any network; images (N, C, H, W) -> logits (N, K).
+        perturbation: a key of PERTURBATIONS.
+        samples: of ``load_split``, which are normalised for the network as in its training; or images (N, C, H, W),
+            uint8 or in [0, 1], and labels (N,), for a network that takes images in [0, 1].
+        levels: in place of the usual ones.
+        layers: names and patterns (``layer4.*.conv2``) of those whose weights ``weight`` perturbs; all convolutions
+            where left out.
+
+    Raises:
+        InputError: an unknown perturbation or layer, a level out of range, or samples that do not suit.
+    """
+    if perturbation not in PERTURBATIONS:
+        raise unknown("perturbation", perturbation, PERTURBATIONS)
+    entry = PERTURBATIONS[perturbation]
+    wanted = tuple(levels) or entry.levels
+    for level in wanted:
+        check_level(perturbation, level)
+    studied = {}
+    if entry.acts_on == "weights" and entry.layers == "studied":
+        studied = select_layers(model, [layers] if isinstance(layers, str) else layers)
+    device = next((one.device for one in model.parameters()), torch.device("cpu"))
+    split = (samples if isinstance(samples, Split) else _as_split(*samples)).to(device)
+    tested = Tested(model, studied, split, _GIVEN, Precision(device, bfloat16=False), EVALUATED)
+    check_suits(perturbation, tested)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        return {level: _mean_accuracy(tested, perturbation, level) for level in wanted}
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
-def _attacked(subject: Subject, batches: Iterator[Batch], name: str, level: float, draw: int) -> Iterator[Batch]:
-    attack, entry = PERTURBATIONS[name].resolve(), subject.split.entry
-
-    def logits(images: Tensor) -> Tensor:
-        with subject.precision.autocast():
-            found: Tensor = subject.model(subject.precision.images(normalise(images, entry)))
-        return found
-
-    subject.model.eval()
-    for number, batch in enumerate(batches):
-        generator = _generator(name, draw, number)
-        pieces = zip(torch.split(_floats(batch.images), ATTACKED), torch.split(batch.labels, ATTACKED), strict=True)
-        images = [attack(logits, images, labels, level, generator) for images, labels in pieces]
-        yield replace(batch, images=torch.cat(images))
+_GIVEN = "given here"  # what errors call samples that come without a name
 
 
-def _accuracy(subject: Subject, batches: Iterator[Batch]) -> float:
-    return evaluate(subject.model, _ready(subject, batches), subject.precision).accuracy
+def _mean_accuracy(tested: Tested, name: str, level: float) -> float:
+    every = [accuracy_under(tested, name, level, draw) for draw in range(PERTURBATIONS[name].draws)]
+    return sum(every) / len(every)
 
 
-def _ready(subject: Subject, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Normalised, and no more images at once than fit; a clip's windows stay together."""
-    for batch in batches:
-        whole = replace(batch, images=normalise(batch.images, subject.split.entry))
-        if batch.owner is not None or len(batch.labels) <= subject.most:
-            yield whole
-        else:
-            pieces = zip(torch.split(whole.images, subject.most), torch.split(whole.labels, subject.most), strict=True)
-            yield from (Batch(images, labels) for images, labels in pieces)
-
-
-def _floats(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
-
-
-def _generator(name: str, *parts: object) -> Generator:
-    return Generator().manual_seed(derive_seed(SEED, name, *parts))
-
-
-def _layers(subject: Subject, entry: Perturbation) -> list[nn.Module]:
-    config = subject.config
-    if entry.layers == "all":
-        return [one for one in subject.model.modules() if isinstance(one, (*CONVOLUTIONS, nn.Linear))]
-    return list(topographic_layers(config.model, subject.model, config.layers, config.loss).values())
+def _as_split(images: Tensor, labels: Tensor) -> Split:
+    """Samples that are not normalised."""
+    if images.dim() != 4 or labels.shape != images.shape[:1]:
+        raise InputError(
+            f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: must be (N, C, H, W) and (N,)"
+        )
+    if images.dtype != torch.uint8 and not (images.amin() >= 0 and images.amax() <= 1):
+        raise InputError(
+            f"images from {images.amin():g} to {images.amax():g}: must be uint8, or floats from 0 to 1; what "
+            "normalises them is part of the network, as in torch.nn.Sequential(normalise, network)"
+        )
+    channels, height, width = images.shape[1:]
+    entry = DatasetEntry(
+        reader="", classes=0, shape=(channels, height, width), train=0, validation=0, test=len(labels),
+        mean=(0.0,) * channels, std=(1.0,) * channels,
+    )  # fmt: skip
+    return Split(images, labels, "", entry)

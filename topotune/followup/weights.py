@@ -1,4 +1,8 @@
-"""Changes of a trained network's weights. The definitions are our own."""
+"""Changes of a trained network's weights. The definitions are our own.
+
+Biases stay. In a compact network (``models/compact.py``) what constant channels add is bias, at the borders too: it is
+changed as a network of its own, not as the masked one, whose weights for these channels change with the others.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

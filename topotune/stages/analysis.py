@@ -8,7 +8,7 @@ from topotune.analysis.table import AnalysisTable
 from topotune.errors import InputError
 from topotune.files import Row, read_csv
 from topotune.stages.followup import spread
-from topotune.stages.session import Session, label, say
+from topotune.stages.session import Session, say
 
 
 def analyse(session: Session, asked: Asked) -> list[Row]:
@@ -33,7 +33,7 @@ def analyse(session: Session, asked: Asked) -> list[Row]:
     def keep(job: AnalysisJob, outcome: Outcome) -> str:
         _log(session, outcome)
         table.keep(job, outcome)
-        return f"{label(outcome.config)}: {len(job.names)} analyses of {', '.join(job.layers)}"
+        return f"{outcome.config.label}: {len(job.names)} analyses of {', '.join(job.layers)}"
 
     if jobs:
         spread(session, "analyze", "models", analyse_one, jobs, len(models) - len(jobs), keep)

@@ -10,8 +10,9 @@ from topotune.errors import InputError, StageError
 from topotune.files import Row, read_csv, replace_folder, write_csv
 from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, checkpoint_files
 from topotune.followup import confirm, pruning
+from topotune.followup.lineage import pruning_metrics
 from topotune.progress import Progress
-from topotune.stages.session import Session, check_data, label, say
+from topotune.stages.session import Session, check_data, say
 from topotune.stages.summary import summarise
 from topotune.training import ARRANGEMENT, METRICS
 from topotune.training.checkpoint import load_config
@@ -54,7 +55,7 @@ def confirm_best(session: Session) -> None:
         shutil.rmtree(job.out / "last", ignore_errors=True)  # nothing is left to go on from
         _log_confirmed(session, job, row)  # first: a row that is there is not looked at again
         write_csv(folder.confirm_table, CONFIRM_COLUMNS, rows)
-        return f"{label(job.config)}: test accuracy {row['test_accuracy']:.4f}"
+        return f"{job.config.label}: test accuracy {row['test_accuracy']:.4f}"
 
     spread(session, "confirm", "models", confirm.confirm_one, todo, len(rows), keep)
     _keep_best_confirmed(session, rows)
@@ -181,8 +182,5 @@ def _log_pruned(session: Session, config: TrialConfig, curve: Sequence[Row]) -> 
     key = f"prune/{config.hash}"
     session.begin(key, config, f"confirm/{config.hash}", "prune")
     for row in curve:
-        # the paper's criterion needs no other name; MLflow's steps are whole numbers: per mille of the channels
-        words = [row["criterion"]] * (row["criterion"] != "l2") + ["finetuned"] * (row["finetune_epochs"] > 0)
-        name = "_".join(["pruned_accuracy", *words])
-        session.tracker.metrics(key, round(row["proportion"] * 1000), {name: row["accuracy"]})
+        session.tracker.metrics(key, *pruning_metrics(row))
     session.tracker.end(key, tags={"state": "complete"})

@@ -6,8 +6,10 @@ from topotune.data.splits import load_split
 from topotune.errors import InputError
 from topotune.files import Row, read_csv, write_csv
 from topotune.folder import ROBUSTNESS_COLUMNS
+from topotune.followup.lineage import robustness_metrics
 from topotune.followup.perturbations import PERTURBATIONS, chosen
-from topotune.followup.robustness import RobustnessJob, kind_of, measure_one, settings_of
+from topotune.followup.robustness import RobustnessJob, measure_one, settings_of
+from topotune.followup.tested import kind_of
 from topotune.stages.followup import spread, wanted_rows
 from topotune.stages.session import Session, say
 
@@ -72,9 +74,5 @@ def _log(session: Session, found: Sequence[Row]) -> None:
     tags = {"stage": "robustness", "config_hash": first["config_hash"]}
     session.tracker.run(key, name, parent, params, tags)
     for level in dict.fromkeys(row["level"] for row in found):
-        drawn = [row["accuracy"] for row in found if row["level"] == level]
-        # MLflow's steps are whole numbers: thousandths of a level
-        session.tracker.metrics(
-            key, round(1000 * level), {f"accuracy_{first['perturbation']}": sum(drawn) / len(drawn)}
-        )
+        session.tracker.metrics(key, *robustness_metrics([row for row in found if row["level"] == level]))
     session.tracker.end(key)

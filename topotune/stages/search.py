@@ -13,7 +13,7 @@ from topotune.search import table
 from topotune.search.study import Asked, Study
 from topotune.search.system import SYSTEM
 from topotune.search.watch import Watcher
-from topotune.stages.session import Session, check_data, label, say
+from topotune.stages.session import Session, check_data, say
 from topotune.stages.summary import concluded, summarise
 from topotune.training import ARRANGEMENT, METRICS, WEIGHTS
 
@@ -74,25 +74,25 @@ class _Shown(Watcher):
         progress.best = f"{self._best:.4f} (trial {best['id']})" if best else ""
 
     def trial_started(self, asked: Asked) -> None:
-        self._progress.started(asked.number, label(asked.config), asked.config.epochs)
+        self._progress.started(asked.number, asked.config.label, asked.config.epochs)
 
     def epoch_done(self, asked: Asked, metrics: dict[str, Any]) -> None:
         self._progress.epoch(asked.number, metrics["epoch"], metrics["validation_accuracy"])
 
     def trial_restarted(self, asked: Asked, why: str) -> None:
-        self._progress.say(f"trial {asked.number} {label(asked.config)}: {why}; it goes on from its last checkpoint")
+        self._progress.say(f"trial {asked.number} {asked.config.label}: {why}; it goes on from its last checkpoint")
 
     def trial_paused(self, asked: Asked) -> None:
-        self._progress.paused(f"trial {asked.number} {label(asked.config)}: paused, it goes on when there is more time")
+        self._progress.paused(f"trial {asked.number} {asked.config.label}: paused, it goes on when there is more time")
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
         value = record["validation_accuracy"]
         if state == "complete" and value > self._best:
             self._best = value
-            self._progress.best = f"{value:.4f} ({label(asked.config)})"
+            self._progress.best = f"{value:.4f} ({asked.config.label})"
         what = f"{value:.4f} after {record['epochs']} epochs" if value is not None else ""
         why = f": {record['reason']}" if record["reason"] else ""
-        text = f"trial {asked.number} {label(asked.config)}: {state} {what}{why}"
+        text = f"trial {asked.number} {asked.config.label}: {state} {what}{why}"
         self._progress.ended(state, text, asked.number)
 
 

@@ -15,7 +15,7 @@ from topotune.data.splits import forget_splits, load_split
 from topotune.files import read_table
 from topotune.folder import StudyFolder
 from topotune.followup.perturbations import chosen
-from topotune.followup.robustness import kind_of
+from topotune.followup.tested import kind_of
 from topotune.search.checks import check_layers, check_own_data
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
@@ -99,7 +99,7 @@ class Session:
     def begin(self, key: str, config: TrialConfig, parent: str, stage: str) -> None:
         """Tell MLflow of a run. What can be searched for as a parameter (``params.model = 'vgg16'``) is no tag too."""
         tags = self._tags(stage) | {"config_hash": config.hash}
-        name = f"{key.replace('/', ' ') if stage == 'search' else stage} {label(config)}"  # trial 7 …, confirm …
+        name = f"{key.replace('/', ' ') if stage == 'search' else stage} {config.label}"  # trial 7 …, confirm …
         self.tracker.run(key, name, parent, self.file.told(config), tags)
 
     def log_arrangement(self, key: str, path: Path) -> None:
@@ -114,12 +114,6 @@ class Session:
         """What is no setting, and yet searched for; how a run ended joins them as ``state``."""
         of_study = {"study": self.file.name, "study_hash": self.file.hash}
         return of_study | {"stage": stage, "mlflow.source.git.commit": self.commit}
-
-
-def label(config: TrialConfig) -> str:
-    """The words by which a person finds a run."""
-    topography = f"{config.topography} λ={config.weight:.3g}" if config.topographic else config.topography
-    return f"{topography} seed={config.seed}"
 
 
 def say(text: str) -> None:

@@ -7,11 +7,12 @@ carry their own time stamps, so a record that is sent twice is stored once.
 """
 
 from topotune.tracking.outbox import Outbox
-from topotune.tracking.registry import ALIAS, download
+from topotune.tracking.registry import ALIAS, Origin, download, origin
 from topotune.tracking.sender import Sender
 from topotune.tracking.tracker import Tracker
 from topotune.tracking.uri import check_store, default_store, shown, ui_command
 
 __all__ = [
-    "ALIAS", "Outbox", "Sender", "Tracker", "check_store", "default_store", "download", "shown", "ui_command",
+    "ALIAS", "Origin", "Outbox", "Sender", "Tracker", "check_store", "default_store", "download", "origin", "shown",
+    "ui_command",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from topotune.tracking import registry
 from topotune.tracking.outbox import Record
-from topotune.tracking.uri import reason
+from topotune.tracking.uri import RUN, reason
 
 # a record that the server will refuse for ever is left out; everything else is tried again
 _HOPELESS = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
@@ -93,7 +93,7 @@ class Experiment:
         tags = {name: str(value) for name, value in record["tags"].items() if value is not None}
         tags |= {_KEY: key, _UID: self._uid}
         if record["parent"] is not None:
-            tags["mlflow.parentRunId"] = self._runs[record["parent"]]
+            tags["mlflow.parentRunId"] = self._parent(record["parent"])
         run = self._find(key) if doubtful else None
         run = run or self._client.create_run(self._id, record["time"], tags, record["name"])
         try:
@@ -104,6 +104,10 @@ class Experiment:
                 self._runs[key] = run.info.run_id
             raise
         self._runs[key] = run.info.run_id
+
+    def _parent(self, parent: str) -> str:
+        """The id of a run: of one that we told of, by its key, or of any other, ``runs:/<id>``."""
+        return parent.removeprefix(RUN) if parent.startswith(RUN) else self._runs[parent]
 
     def _find(self, key: str) -> Any:
         """A run that was created, but its driver was killed, or the server, before that was noted."""

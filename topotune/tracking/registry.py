@@ -2,13 +2,24 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from topotune.errors import InputError
-from topotune.tracking.uri import reason
+from topotune.tracking.uri import RUN, reason
 
 ALIAS = "best"  # models:/<study>@best
+_OF_STUDY = ("study", "study_hash")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run that a checkpoint is of: its id, the name of its experiment, and its tags that name the study."""
+
+    run: str
+    experiment: str
+    tags: Mapping[str, str]
 
 
 def register(client: Any, run: str, name: str, path: str, tags: Mapping[str, Any]) -> None:
@@ -51,6 +62,38 @@ def download(uri: str, store: str, folder: Path) -> Path:
         return Path(download_artifacts(artifact_uri=place, dst_path=str(folder), tracking_uri=store))
     except (MlflowException, OSError) as error:
         raise InputError(f"no checkpoint at {uri}: {reason(error, store)}") from None
+
+
+def origin(uri: str, store: str) -> Origin | None:
+    """The run that the checkpoint at an MLflow URI is of; None of a registered model that no run made.
+
+    Raises:
+        InputError: there is nothing at that URI, or the store does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    try:
+        identity = uri.split("/")[1] if uri.startswith(RUN) else _run_of_model(client, uri)
+        if not identity:
+            return None
+        run = client.get_run(identity)
+        experiment = client.get_experiment(run.info.experiment_id)
+    except (MlflowException, OSError) as error:
+        raise InputError(f"no run of {uri}: {reason(error, store)}") from None
+    tags = {name: run.data.tags[name] for name in _OF_STUDY if name in run.data.tags}
+    return Origin(identity, experiment.name, tags)
+
+
+def _run_of_model(client: Any, uri: str) -> str | None:
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    found = get_model_name_and_version(client, uri)  # type: ignore[no-untyped-call]
+    run = (
+        client.get_logged_model(found[0]).source_run_id if len(found) == 1 else client.get_model_version(*found).run_id
+    )
+    return str(run) if run else None
 
 
 def _registered(uri: str, store: str) -> str:

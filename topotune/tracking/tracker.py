@@ -10,22 +10,31 @@ from topotune.tracking.sender import Sender
 from topotune.tracking.uri import shown
 
 _LONGEST = 60.0  # seconds between two looks at a store that is away
+_LATER = "when the study is next worked on, or by topotune sync"
 
 
 class Tracker:
     """Runs by key: ``study``, ``trial/7``, ``confirm/0123456789abcdef`` …; every call only appends to the outbox."""
 
-    def __init__(self, folder: Path, uri: str, experiment: str, warn: Callable[[str], None]) -> None:
-        """Open the outbox in ``folder`` and start sending to the store at ``uri``."""
+    def __init__(
+        self, folder: Path, uri: str, experiment: str, warn: Callable[[str], None], later: str = _LATER
+    ) -> None:
+        """Open the outbox in ``folder`` and start sending to the store at ``uri``.
+
+        later: when what the store did not take will be sent, in words.
+        """
         self._outbox = Outbox(folder)
         self._sender = Sender(self._outbox, uri, experiment, warn)
-        self._uri, self._warn = uri, warn
+        self._uri, self._warn, self._later = uri, warn, later
         self._news, self._finishing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True, name="mlflow")
         self._thread.start()
 
     def run(self, key: str, name: str, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
-        """Begin a run, or go on with it when it is there already."""
+        """Begin a run, or go on with it when it is there already.
+
+        parent: its key, or ``runs:/<id>`` of a run that others told of.
+        """
         self._append("run", key, name=name, parent=parent, params=dict(params), tags=dict(tags))
 
     def metrics(self, key: str, step: int, values: Mapping[str, float | None], at: float | None = None) -> None:
@@ -59,10 +68,7 @@ class Tracker:
         self._news.set()
         self._thread.join(patience)
         if waiting := self.waiting():
-            self._warn(
-                f"{waiting} records wait in {self._outbox.path}; they are sent when the study is next worked on, or by "
-                "topotune sync"
-            )
+            self._warn(f"{waiting} records wait in {self._outbox.path}; they are sent {self._later}")
 
     def _append(self, kind: str, key: str, at: float | None = None, **content: Any) -> None:
         self._outbox.append(kind, key, at, **content)

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from topotune.errors import InputError
 
+RUN = "runs:/"  # what the URI of something within a run begins with
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 
 

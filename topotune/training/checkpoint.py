@@ -26,6 +26,7 @@ from safetensors.torch import save
 from torch import nn
 
 from topotune.config import TrialConfig
+from topotune.data import DatasetEntry
 from topotune.errors import InputError
 from topotune.files import read_table, write_atomically, write_json
 from topotune.models.compact import compact
@@ -108,6 +109,21 @@ def read_header(folder: Path) -> dict[str, Any]:
         InputError: they are missing or truncated.
     """
     return _read_weights(folder / WEIGHTS)[0]
+
+
+def check_data(folder: Path, dataset: str, entry: DatasetEntry) -> None:
+    """Whether a checkpoint's network can be tested on a data set.
+
+    Raises:
+        InputError: it is for other channels or classes.
+    """
+    header = read_header(folder)
+    if (header["in_channels"], header["classes"]) != (entry.shape[0], entry.classes):
+        raise InputError(
+            f"{folder} is of a network for {header['in_channels']} channels and {header['classes']} classes, but "
+            f"dataset {dataset!r} has {entry.shape[0]} and {entry.classes}; give the folder of the data that it was trained on "
+            "with --data"
+        )
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

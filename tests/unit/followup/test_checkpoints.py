@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,9 +17,9 @@ from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import read_csv
 from topotune.folder import PRUNING_COLUMNS, ROBUSTNESS_COLUMNS
-from topotune.followup.checkpoints import ABOUT, Checkpoints, measure_checkpoints, prune_checkpoints
+from topotune.followup.checkpoints import ABOUT, measure_checkpoints, prune_checkpoints
 from topotune.followup.pruning import Cut, PruneJob, prune_one
-from topotune.load import load_checkpoint
+from topotune.load import Checkpoints, load_checkpoint
 from topotune.models.topographic import build_model
 from topotune.training.fit import fit
 
@@ -55,7 +56,9 @@ def test_robustness_goes_on_where_it_was_left(checkpoint: Path, tmp_path: Path) 
     assert rows[:5] == first
     assert [row["perturbation"] for row in rows] == ["white"] * 5 + ["pink"] * 5
     measure_checkpoints(given, ["pink"], said.append)
-    assert said[-1].endswith("nothing to do, it is measured under pink")
+    assert said == [f"{checkpoint}: nothing to do, it is measured under pink"]
+    given.out.write_text("".join(given.out.read_text().splitlines(keepends=True)[:-2]))  # within a perturbation
+    measure_checkpoints(given, ["white", "pink"], said.append)
     assert read_csv(given.out) == rows
 
 
@@ -153,6 +156,31 @@ def test_wrong_input(
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert not list(tmp_path.iterdir())
+
+
+def test_data_of_another_network(quick: Quick, tmp_path: Path, capsys: Capture) -> None:
+    """Other data under the same name: one line, and no row."""
+    draw = np.random.default_rng(0)
+    for name, channels, classes in (("own", 1, 3), ("colours", 3, 3), ("more", 1, 7)):
+        images = draw.integers(0, 256, (60, 9, 9, channels)).astype(np.uint8)
+        labels = np.arange(60) % classes
+        (tmp_path / name).mkdir()
+        np.savez(
+            tmp_path / name / "own.npz", train_images=images, train_labels=labels, test_images=images,
+            test_labels=labels,
+        )  # fmt: skip
+    fit(quick(dataset="own.npz", epochs=1, batch_size=16), tmp_path / "run", tmp_path / "own")
+    for name, has in (("colours", "has 3 and 3"), ("more", "has 1 and 7")):
+        for command in (
+            ["robustness", "--perturbations", "white", "--out", "rows.csv"],
+            ["prune", "--out", "rows.csv"],
+            ["compact", "--proportion", "0.5", "--out", "small"],
+        ):
+            words = [command[0], str(tmp_path / "run"), *command[1:-1], str(tmp_path / command[-1])]
+            assert main([*words, "--data", str(tmp_path / name)]) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert f"is of a network for 1 channels and 3 classes, but dataset 'own.npz' {has}" in line
+    assert {one.name for one in tmp_path.iterdir()} == {"own", "colours", "more", "run"}
 
 
 @pytest.mark.slow

@@ -1,7 +1,10 @@
 """A compact checkpoint: written, read back, exported, and its record."""
 
 import json
+import shutil
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -41,7 +44,7 @@ def test_it_is_read_back_smaller_and_as_accurate_as_the_masked_one(checkpoint: P
     assert evaluate_checkpoint(tmp_path, load_split("digits", "test")).accuracy == accuracy == small["test_accuracy"]
 
 
-@pytest.mark.filterwarnings("ignore:The given buffer is not writable")
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # where torch reads it again
 def test_export_takes_any_number_of_images(checkpoint: Path, tmp_path: Path) -> None:
     compact_checkpoint(CompactJob(checkpoint, Cut(0.5), tmp_path / "small"))
     export_checkpoint(tmp_path / "small", tmp_path / "small.pt2")
@@ -55,8 +58,11 @@ def test_export_takes_any_number_of_images(checkpoint: Path, tmp_path: Path) -> 
 
 
 def test_wrong_places(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is the checkpoint itself"):
-        compact_checkpoint(CompactJob(checkpoint, Cut(0.5), checkpoint))
+    copy = tmp_path / "copy"  # of the same settings
+    shutil.copytree(checkpoint, copy)
+    for out in (checkpoint, copy):
+        with pytest.raises(InputError, match="holds a trained network"):
+            compact_checkpoint(CompactJob(checkpoint, Cut(0.5), out))
     compact_checkpoint(CompactJob(checkpoint, Cut(0.5), tmp_path))
     with pytest.raises(InputError, match="is compact already"):
         compact_checkpoint(CompactJob(tmp_path, Cut(0.5), tmp_path / "again"))
@@ -71,3 +77,30 @@ def test_the_command(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "proportion 1.5 is out of range" in capsys.readouterr().err
     assert main([*words, "--criterion", "l3"]) == 2
     assert "unknown criterion 'l3'" in capsys.readouterr().err
+
+
+def test_onnx(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Computed by ONNX's own reference, where it is installed; where it is not, one line says what is missing."""
+    words = ["compact", str(checkpoint), "--proportion", "0.5", "--out", str(tmp_path / "small"), "--json"]
+    done = main([*words, "--export", str(tmp_path / "small.onnx")])
+    said = capsys.readouterr()
+    if any(find_spec(name) is None for name in ("onnx", "onnxscript")):
+        assert done == 2
+        assert ".onnx needs what is not installed here: pip install onnx" in said.err
+        assert not list(tmp_path.iterdir())
+        return
+    assert json.loads(said.out)["proportion"] == 0.5  # the exporter says nothing there
+    reference = import_module("onnx.reference").ReferenceEvaluator(str(tmp_path / "small.onnx"))
+    model = load_checkpoint(tmp_path / "small")
+    for many in (1, 7):
+        images = torch.randn(many, 1, 8, 8)
+        (found,) = reference.run(None, {reference.input_names[0]: images.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), model(images).detach())
+
+
+def test_a_place_to_export_to(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["compact", str(checkpoint), "--proportion", "0.5", "--out", str(tmp_path / "small"), "--export"]
+    for path, said in ((tmp_path / "no" / "a.pt2", "there is no folder"), (tmp_path / "a.pth", "must be called")):
+        assert main([*words, str(path)]) == 2
+        assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from topotune.followup.statistics import holm
+from topotune.followup.statistics import holm, paired_difference
 
 STUDIES = 2000
 FEWER = 500  # where each one takes some milliseconds
@@ -22,8 +22,13 @@ def _differences(pairs: int, comparisons: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("pairs", [3, 5])
 def test_a_single_comparison_is_wrong_in_one_study_of_twenty(pairs: int) -> None:
-    p = stats.ttest_1samp(_differences(pairs, 1, pairs), 0, axis=2).pvalue
+    differences = _differences(pairs, 1, pairs)
+    p = stats.ttest_1samp(differences, 0, axis=2).pvalue
     assert (p < 0.05).mean() == pytest.approx(0.05, abs=NOISE)
+    for study in range(20):  # and what a report says is that p
+        found = paired_difference(differences[study, 0].tolist(), [0.0] * pairs)
+        assert found["p"] == pytest.approx(p[study, 0])
+        assert (found["low"] <= 0 <= found["high"]) == (p[study, 0] > 0.05)
 
 
 @pytest.fixture

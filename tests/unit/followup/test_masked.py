@@ -13,6 +13,7 @@ from topotune.data.splits import Split, load_split
 from topotune.followup import masked
 from topotune.followup.masked import Masked, zeroed
 from topotune.followup.pruning import first_of, order_channels
+from topotune.models.compact import compact
 from topotune.models.topographic import build_model, select_layers
 from topotune.topography.positions import positions
 from topotune.training.checkpoint import load_model
@@ -104,3 +105,22 @@ def test_large_networks_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cuts = [_cuts(layers, 4)[1], _cuts(layers, 4)[3]]
     tester = Masked(model, layers, split, FLOAT32, 64)
     assert [tester.accuracy(gone) for gone in cuts] == _plain(model, layers, cuts, split, FLOAT32)
+
+
+def test_a_smaller_network_that_cannot_pay_is_not_made(trained: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for one, which shows what there is to gain."""
+    made: list[int] = []
+
+    def counted(model: nn.Module, gone: dict[str, list[int]], image: torch.Tensor) -> nn.Module:
+        made.append(sum(map(len, gone.values())))
+        return compact(model, gone, image)
+
+    monkeypatch.setattr(masked, "WORTH", 0)
+    monkeypatch.setattr(masked, "compact", counted)
+    split, layers = load_split("digits", "test"), select_layers(trained, ["conv1", "conv2"])
+    tester = Masked(trained, layers, split, FLOAT32, 100)
+    for few in ({"conv1": [0], "conv2": []}, {"conv1": [0], "conv2": [0, 1, 2]}):
+        tester.accuracy(few)
+    assert made == [96]
+    tester.accuracy({"conv1": [0, 1, 2, 3], "conv2": []})
+    assert made == [96, 4]

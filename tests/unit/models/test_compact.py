@@ -1,14 +1,18 @@
 """Compact networks compute what the masked ones do, whatever the network, the proportion and the layers."""
 
 import copy
+from functools import cache
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import topotune
 from topotune.errors import InputError
+from topotune.followup.masked import zero
 from topotune.models import MODELS
 from topotune.models.compact import compact
 from topotune.models.topographic import build_model, topographic_layers
@@ -58,6 +62,31 @@ def test_masked_and_compact_agree(name: str, layers: str) -> None:
         sizes.append(_parameters(small))
     assert sizes[0] == _parameters(whole)
     assert sorted(sizes, reverse=True)[2:] == sizes[2:]  # the first folded constants may cost more than they save
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in MODELS],
+)
+@settings(deadline=None, max_examples=8, derandomize=True)
+@given(shares=st.lists(st.floats(0, 1), min_size=1, max_size=5), seed=st.integers(0, 2**32 - 1))
+def test_any_channels_of_any_layers(name: str, shares: list[float], seed: int) -> None:
+    """Other channels, and other shares of them, in each layer; a layer may lose all."""
+    shape, draw = SHAPES.get(name, (3, 32, 32)), torch.Generator().manual_seed(seed)
+    model = _once_trained(name, shape)
+    gone = {}
+    for number, (layer, module) in enumerate(topotune.select_layers(model).items()):
+        channels = len(module.get_parameter("weight"))
+        several = round(shares[number % len(shares)] * channels)
+        gone[layer] = torch.randperm(channels, generator=draw)[:several].tolist()
+    masked, images = copy.deepcopy(model), torch.randn(3, *shape, generator=draw)
+    zero({layer: masked.get_submodule(layer) for layer in gone}, gone)
+    _agree(masked, compact(model, gone, images[:1]), images)
+
+
+@cache
+def _once_trained(name: str, shape: tuple[int, ...]) -> nn.Module:
+    return _trained(build_model(name, shape[0], 10), shape)
 
 
 def test_weights_fit_a_network_that_was_made_of_others() -> None:
