@@ -29,8 +29,8 @@ from topotune.files import Row, read_csv
 from topotune.training import ARRANGEMENT, CONFIG, METRICS, RESULT, WEIGHTS
 
 CONFIRM_COLUMNS = (
-    "topography", "weight", "seed", "test_accuracy", "test_roc_auc", "validation_accuracy", "best_epoch", "epochs",
-    "seconds", "trial", "config_hash", "checkpoint",
+    "topography", "weight", "seed", "test_accuracy", "test_roc_auc", "test_samples", "validation_accuracy",
+    "best_epoch", "epochs", "seconds", "trial", "config_hash", "checkpoint",
 )  # fmt: skip
 PRUNING_COLUMNS = (
     "topography", "weight", "seed", "criterion", "scope", "proportion", "finetune_epochs", "accuracy", "config_hash",

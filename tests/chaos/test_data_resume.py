@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import topotune
 from tests.conftest import Cli
 from tests.integration.support import line_count, rows, same_weights, wait_for
+from topotune.data.images import CIFAR100
+from topotune.data.splits import load_split
 
 pytestmark = pytest.mark.slow
 
@@ -18,15 +21,19 @@ CASES: dict[str, tuple[str, int]] = {  # the network, and its batch
     "digits": ("small_cnn", 16),
     "mnist": ("mnist_cnn", 60),
     "cifar10": ("cifar_cnn", 60),
+    "cifar100": ("cifar_cnn", 60),
     "speechcommands": ("small_cnn", 10),
     "birddcase": ("small_cnn", 2),
     "own.npz": ("cifar_cnn", 16),
+    "own/": ("cifar_cnn", 16),
 }
-SAMPLES = {"mnist": 900, "cifar10": 400}  # of sets that are too large for this: so many, as a user's own
+SAMPLES = {"mnist": 900, "cifar10": 400, "cifar100": 450}  # of sets too large for this: so many, as a user's own
 OWN = 400
 
+Arrays = dict[str, np.ndarray]
 
-def own_arrays(size: tuple[int, ...], samples: int) -> dict[str, np.ndarray]:
+
+def own_arrays(size: tuple[int, ...], samples: int) -> Arrays:
     """Images of classes that differ in their brightness."""
     random_numbers, labels = np.random.default_rng(0), np.arange(samples) % 5
     images = random_numbers.integers(0, 150, (samples, *size)) + 25 * labels.reshape(-1, *[1] * len(size))
@@ -36,18 +43,38 @@ def own_arrays(size: tuple[int, ...], samples: int) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def cut(real: Path, name: str, root: Path) -> str:
-    """The first samples of a real set as ``NAME.npz`` in ``root``; its name there."""
-    from topotune.data.splits import load_split
+def cut(real: Path, name: str) -> Arrays:
+    """The first samples of a real set."""
+    images, labels = official(real, name)
+    count = SAMPLES[name]
+    return {
+        "train_images": images[:count], "train_labels": labels[:count], "test_images": images[count : count + 50],
+        "test_labels": labels[count : count + 50],
+    }  # fmt: skip
 
-    split, count = load_split(name, "train", real), SAMPLES[name]
-    images = split.images[: count + 50].permute(0, 2, 3, 1).numpy()
-    images, labels = images[..., 0] if images.shape[3] == 1 else images, split.labels[: count + 50].numpy()
-    np.savez(
-        root / f"{name}.npz", train_images=images[:count], train_labels=labels[:count], test_images=images[count:],
-        test_labels=labels[count:],
-    )  # fmt: skip
-    return f"{name}.npz"
+
+def official(real: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A real set's training images (N, C, H, W) and labels; of CIFAR-100 there is a part, with checksums of its own."""
+    if name == "cifar100":
+        path = real / "cifar-100-subset" / "cifar-100-python" / "train"
+        if not path.is_file():
+            pytest.skip(f"no {path}")
+        return CIFAR100.read([path.read_bytes()])
+    split = load_split(name, "train", real)
+    return split.images.numpy(), split.labels.numpy()
+
+
+def write_own(data: Path, name: str, arrays: Arrays, padding: int) -> None:
+    """``NAME.npz``, or ``NAME/`` with a PNG file an image; and its side file."""
+    (data / name).with_suffix(".toml").write_text(f"padding = {padding}\nflip = true\n")
+    if not name.endswith("/"):
+        np.savez(data / name, **arrays)
+        return
+    for part in ("train", "test"):
+        for index, label in enumerate(arrays[f"{part}_labels"]):
+            path = data / name / part / f"kind-{label}" / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(arrays[f"{part}_images"][index]).save(path)
 
 
 @pytest.fixture
@@ -57,14 +84,13 @@ def words(request: pytest.FixtureRequest, cli: Cli) -> list[str]:
     (model, batch), data = CASES[name], cli.cwd / "data"
     epochs = 12 if name == "birddcase" else EPOCHS  # 8 clips for training
     data.mkdir()
-    if name == "own.npz":
-        np.savez(data / "own.npz", **own_arrays((16, 16, 3), OWN))
-        (data / "own.toml").write_text("padding = 2\nflip = true\n")
+    if name.startswith("own"):
+        write_own(data, name, own_arrays((16, 16, 3), OWN), padding=2)
     elif name != "digits":
         real: Path = request.getfixturevalue("real_data")
         if name in SAMPLES:
-            name = cut(real, name, data)
-            (data / name.replace(".npz", ".toml")).write_text("padding = 4\nflip = true\n")
+            write_own(data, f"{name}.npz", cut(real, name), padding=4)
+            name = f"{name}.npz"
         else:
             data = real
     settings = {

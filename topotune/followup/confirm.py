@@ -59,13 +59,15 @@ def jobs(
 def confirm_one(job: ConfirmJob) -> Row:
     """Train, then test the best epoch's weights: a row of confirm.csv."""
     result = job.train(job.config, job.out, job.data)
-    tested = evaluate_checkpoint(job.out, load_split(job.config.dataset, "test", job.data))
+    split = load_split(job.config.dataset, "test", job.data)
+    tested = evaluate_checkpoint(job.out, split)
     return {
         "topography": job.config.topography,
         "weight": job.config.weight,
         "seed": job.config.seed,
         "test_accuracy": tested.accuracy,
         "test_roc_auc": tested.roc_auc,
+        "test_samples": len(split),
         "validation_accuracy": result.validation_accuracy,
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,

@@ -186,6 +186,7 @@ class Run:
         best = max(self.history, key=lambda past: past.validation_accuracy)  # the first of equals
         if self.arranger and self.config.arrangement == "assigned":
             self._assign()
+        read = zip(PARTS, (self.train, self.validation), strict=True)
         result = TrialResult(
             self.config.hash,
             best.validation_accuracy,
@@ -195,7 +196,7 @@ class Run:
             self.checksum,
             tuple(self.history),
             self.accumulate,
-            self.train.notes,
+            {part: split.notes for part, split in read if split.notes},
         )
         if distributed.rank() == 0:
             write_json(self.out / RESULT, asdict(result))

@@ -33,7 +33,7 @@ class TrialResult:
     """A finished trial. ``validation_accuracy`` is that of ``best_epoch``, whose weights are kept.
 
     accumulate: in how many micro-batches a step went through the network at the end, more than asked for if memory
-    ran out. data_notes: how many samples of the training part were mended or left out, by the reason.
+    ran out. data_notes: part (train, validation) -> how many of its samples were mended or left out, by the reason.
     """
 
     config_hash: str
@@ -44,7 +44,7 @@ class TrialResult:
     data_checksum: str
     history: tuple[EpochMetrics, ...]
     accumulate: int = 1
-    data_notes: dict[str, int] = field(default_factory=dict)
+    data_notes: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class TrainingDiverged(StageError):

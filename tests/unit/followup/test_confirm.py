@@ -83,3 +83,4 @@ def test_a_confirmed_model_is_tested_once_on_the_test_part(quick: Quick, tmp_pat
     assert row["validation_accuracy"] != row["test_accuracy"]
     assert (row["topography"], row["weight"], row["seed"], row["trial"]) == ("grid2d", 0.1, 5, 7)
     assert (row["epochs"], row["config_hash"], row["checkpoint"]) == (2, config.hash, str(tmp_path))
+    assert row["test_samples"] == 360

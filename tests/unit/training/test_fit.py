@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 
 from topotune.config import TrialConfig
 from topotune.data import DATASETS
 from topotune.data.batches import Batch, normalise, training_batches
+from topotune.data.speech import FOLDER
 from topotune.data.splits import load_split
 from topotune.errors import InputError
 from topotune.files import read_csv
@@ -665,3 +667,22 @@ def test_a_real_lack_of_memory(workers: int, tmp_path: Path) -> None:
         assert asked is not None
         assert _history(asked) == _history(result)
         _same_weights(tmp_path / "asked", tmp_path / "run")
+
+
+def test_sounds_that_were_left_out_are_in_the_result(tmp_path: Path) -> None:
+    """In training one is silent, and in a hundred for validation one is damaged; half of the test part is an error."""
+    folder = tmp_path / FOLDER
+    (folder / "yes").mkdir(parents=True)
+    names = [f"yes/{number}.wav" for number in range(201)]
+    for number, name in enumerate(names):
+        loud = np.random.default_rng(number).normal(0, 0.1, 16000) * (number != 5)
+        soundfile.write(folder / name, loud, 16000)
+    (folder / names[150]).write_bytes(b"RIFF")
+    (folder / "validation_list.txt").write_text("\n".join(names[100:200]))
+    (folder / "testing_list.txt").write_text("\n".join([names[200], "yes/gone.wav"]))
+    config = TrialConfig(dataset="speechcommands", model="small_cnn", epochs=1, threads=1, device="cpu")
+    result = fit(config, tmp_path / "run", tmp_path)
+    assert result.data_notes == {"train": {"silent": 1}, "validation": {"unreadable": 1}}
+    assert read_result(tmp_path / "run") == result
+    with pytest.raises(InputError, match=r"1 of 2 clips cannot be used \(1 missing\): .*gone\.wav"):
+        load_split("speechcommands", "test", tmp_path)
