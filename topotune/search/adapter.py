@@ -54,6 +54,7 @@ class StudySearcher(Searcher):
         self._measured: dict[str, dict[str, float]] = {}
         self._pruned: set[str] = set()
         self._paused: set[str] = set()
+        self._unborn: set[str] = set()
         self.input_error: str | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -64,8 +65,8 @@ class StudySearcher(Searcher):
             return None
         self.study.devices = self._place.devices
         asked = self.study.ask()
-        if asked is None:
-            return None if self._asked and self.study.budget.tired else str(Searcher.FINISHED)
+        if asked is None:  # of those that run, one may bring progress, or have to be handed out again
+            return None if self._asked else str(Searcher.FINISHED)
         self._asked[trial_id] = asked
         for watcher in self._watchers:
             watcher.trial_started(asked)
@@ -124,6 +125,9 @@ class StudySearcher(Searcher):
             return
         result, start = result or {}, self._start.pop(trial_id, None)
         self._accuracies.pop(trial_id, None)
+        if trial_id in self._unborn:
+            self.study.put_back(asked.number)
+            return
         reason = result.get("failed") or (self._why(asked) if error else None)
         if trial_id in self._paused and not reason:
             self.study.pause(asked.number)
@@ -144,6 +148,11 @@ class StudySearcher(Searcher):
         if asked := self._asked.get(trial_id):
             for watcher in self._watchers:
                 watcher.trial_restarted(asked, self._why(asked))
+
+    def unborn(self, trial_id: str) -> None:
+        """The process that was to run a trial had died since the trial before: Tune takes that for the trial's own
+        failure, and does not start it again."""
+        self._unborn.add(trial_id)
 
     def _why(self, asked: Asked) -> str:
         """Why a trial's process failed: the last line of what it raised."""
@@ -177,7 +186,8 @@ class RestartCallback(Callback):
 
 
 class StudyScheduler(FIFOScheduler):
-    """Stops the trials that the study's pruner gives up, and forgives deaths to those that got further since."""
+    """Stops the trials that the study's pruner gives up, forgives deaths to those that got further since, and hands out
+    again what did not get as far as a process."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -188,3 +198,7 @@ class StudyScheduler(FIFOScheduler):
         if heard.further:  # whoever took its machines, the trial is sound
             trial.run_metadata.num_failures = 0
         return str(TrialScheduler.STOP if heard.stop else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
+        if trial.status == TuneTrial.PENDING:
+            self._searcher.unborn(trial.trial_id)

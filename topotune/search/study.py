@@ -166,6 +166,8 @@ class Study:
     def ask(self) -> Asked | None:
         """The next trial, or None when the budget is spent; first those that an earlier driver left running."""
         own = self._study.sampler
+        if self.gave_up and not self._left:
+            return None
         try:
             for attempt in range(REPEATS):
                 if self.over:
@@ -272,6 +274,11 @@ class Study:
         self._running.pop(number)
         self._study.set_user_attr(WALL, self.budget.wall)
         self._storage.flush()
+
+    def put_back(self, number: int) -> None:
+        """Hand a trial out again, before any other."""
+        self._running.pop(number)
+        self._left.insert(0, self._study.get_trials(deepcopy=False)[number])
 
     def end(self, number: int, state: str, how: Ending = ENDING) -> Row:
         """End a trial as ``complete``, ``pruned`` or ``failed``; its row of trials.csv."""

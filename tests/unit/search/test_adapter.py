@@ -4,6 +4,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 
 from tests.unit.search.conftest import Open
 from topotune.search.adapter import Place, StudyScheduler, StudySearcher
@@ -53,3 +54,24 @@ def test_deaths_are_forgiven_to_a_trial_that_gets_further(open_study: Open) -> N
         assert trial.should_recover()
         die()
     assert not trial.should_recover()
+
+
+def test_a_trial_whose_process_was_dead_before_it_began_is_handed_out_again(open_study: Open) -> None:
+    """Tune gives up a trial that it meant for the process of an earlier one, where that has died in between."""
+    study = open_study(SPACE, budget__trials=1)
+    searcher = StudySearcher(study, Place(None, 0.0, 1.0), lambda: 2, [])
+    scheduler, trial, again = StudyScheduler(searcher), Trial("topotune", stub=True), Trial("topotune", stub=True)
+    first = searcher.suggest(trial.trial_id)
+    assert isinstance(first, dict)
+    assert searcher.suggest(again.trial_id) is None  # not finished: one that runs may come back
+    assert trial.status == Trial.PENDING
+    scheduler.on_trial_error(None, trial)
+    searcher.on_trial_complete(trial.trial_id, error=True)
+    second = searcher.suggest(again.trial_id)
+    assert isinstance(second, dict)
+    assert (second["config"], second["outs"]) == (first["config"], first["outs"])
+    again.set_status(Trial.RUNNING)
+    scheduler.on_trial_error(None, again)  # a process of its own that died too often
+    searcher.on_trial_complete(again.trial_id, error=True)
+    assert [row["state"] for row in study.rows()] == ["failed"]
+    assert searcher.suggest("c") == Searcher.FINISHED
