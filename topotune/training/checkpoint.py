@@ -121,8 +121,8 @@ def check_data(folder: Path, dataset: str, entry: DatasetEntry) -> None:
     if (header["in_channels"], header["classes"]) != (entry.shape[0], entry.classes):
         raise InputError(
             f"{folder} is of a network for {header['in_channels']} channels and {header['classes']} classes, but "
-            f"dataset {dataset!r} has {entry.shape[0]} and {entry.classes}; give the folder of the data that it was trained on "
-            "with --data"
+            f"dataset {dataset!r} has {entry.shape[0]} and {entry.classes}; give the folder of the data that it was "
+            "trained on with --data"
         )
 
 

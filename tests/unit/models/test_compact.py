@@ -64,13 +64,25 @@ def test_masked_and_compact_agree(name: str, layers: str) -> None:
     assert sorted(sizes, reverse=True)[2:] == sizes[2:]  # the first folded constants may cost more than they save
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in MODELS],
-)
-@settings(deadline=None, max_examples=8, derandomize=True)
-@given(shares=st.lists(st.floats(0, 1), min_size=1, max_size=5), seed=st.integers(0, 2**32 - 1))
+any_cut = given(shares=st.lists(st.floats(0, 1), min_size=1, max_size=5), seed=st.integers(0, 2**32 - 1))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in LARGE])
+@settings(deadline=None, max_examples=10, derandomize=True)
+@any_cut
 def test_any_channels_of_any_layers(name: str, shares: list[float], seed: int) -> None:
+    _check_cut(name, shares, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+@settings(deadline=None, max_examples=3, derandomize=True)
+@any_cut
+def test_any_channels_of_large_networks(name: str, shares: list[float], seed: int) -> None:
+    _check_cut(name, shares, seed)
+
+
+def _check_cut(name: str, shares: list[float], seed: int) -> None:
     """Other channels, and other shares of them, in each layer; a layer may lose all."""
     shape, draw = SHAPES.get(name, (3, 32, 32)), torch.Generator().manual_seed(seed)
     model = _once_trained(name, shape)
