@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = CLUSTER / "slurm" / "study.sbatch"
 HERE = ("--nodes=1", "--gpus-per-node=0", "--cpus-per-task=2", "--mem=0")  # of this machine
-LONG = 240  # seconds for a head, a driver and an epoch beside other work
+LONG = 420  # seconds for a head, a driver and an epoch beside other work
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def processes_of(job: str) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_a_study_goes_on_after_requeue_and_cancellation(slurm: Slurm, tmp_path: Path) -> None:
     studies, log = tmp_path / "studies", tmp_path / "log"
     space = write_space(tmp_path)
