@@ -54,6 +54,8 @@ def check(words: list[str]) -> None:
         _topotune(rest)
     elif tool == "ray":
         ray(rest)
+    elif tool == "sbatch" and (study := rest[rest.index("cluster/slurm/study.sbatch") + 1 :]) != ["…"]:
+        _topotune(["run", *study])
     for word in words:
         if word.startswith(("cluster/", "search_spaces/")):
             assert (ROOT / word).is_file(), f"{word} is not there"

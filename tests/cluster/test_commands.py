@@ -33,6 +33,8 @@ def test_every_command_is_one(path: Path) -> None:
         "ray up --yes cluster/nowhere/cluster.yaml",
         "ray get-auth-token --generate now",
         "kubectl apply --filename cluster/kubernetes/nothing.yaml",
+        "sbatch cluster/slurm/study.sbatch search_spaces/digits.toml --stduies /shared",
+        "sbatch cluster/slurm/studies.sbatch search_spaces/digits.toml",
         "cluster/local/tail.sh",
     ],
 )

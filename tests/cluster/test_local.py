@@ -1,0 +1,71 @@
+"""cluster/local/head.sh for real: it listens on loopback only, asks for its token, and ends what it started."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cluster.support import CLUSTER
+from tests.servers import free_port
+
+pytestmark = pytest.mark.slow
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short, for socket paths have at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="tt", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def test_a_head_stays_at_home(folder: Path, tmp_path: Path) -> None:
+    port, dashboard = free_port(), free_port()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env |= {"PATH": f"{BIN}:{env['PATH']}", "HOME": str(tmp_path), "FOLDER": str(folder / "ray")}
+    env |= {"PORT": str(port), "DASHBOARD": str(dashboard)}
+    log = (tmp_path / "log").open("wb")
+    head = subprocess.Popen([CLUSTER / "local" / "head.sh"], env=env, stdout=log, stderr=log, start_new_session=True)
+    log.close()
+
+    def jobs(**more: str) -> subprocess.CompletedProcess[str]:
+        words = [BIN / "ray", "job", "list", "--address", f"http://127.0.0.1:{dashboard}"]
+        return subprocess.run(words, env=env | more, capture_output=True, text=True, timeout=120)
+
+    try:
+        until = time.monotonic() + 240
+        while (
+            "Ray runtime started" not in (tmp_path / "log").read_text() or jobs(RAY_AUTH_MODE="token").returncode != 0
+        ):
+            assert head.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < until, (tmp_path / "log").read_text()
+            time.sleep(1)
+        token = tmp_path / ".ray" / "auth_token"
+        assert token.stat().st_mode & 0o777 == 0o600
+        refused = jobs(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+        assert refused.returncode != 0
+        assert "token" in (refused.stdout + refused.stderr).lower()
+
+        started = psutil.Process(head.pid).children(recursive=True)
+        assert len(started) > 4
+        places = [
+            connection.laddr.ip
+            for process in (psutil.Process(head.pid), *started)
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert len(places) > 4
+        assert {place.removeprefix("::ffff:") for place in places} == {"127.0.0.1"}
+    finally:
+        head.send_signal(signal.SIGTERM)
+        head.wait(120)
+    _gone, alive = psutil.wait_procs(started, timeout=60)
+    assert alive == []
