@@ -120,8 +120,8 @@ def test_a_library_has_its_owners(library: str) -> None:
     assert {_name(path) for path in FILES if library in _libraries(path)} == OWNERS[library]
 
 
-def test_torchvision_is_for_models_and_data() -> None:
-    assert {_unit(path) for path in FILES if "torchvision" in _libraries(path)} == {"models", "data"}
+def test_torchvision_is_for_models() -> None:
+    assert {_unit(path) for path in FILES if "torchvision" in _libraries(path)} == {"models"}
 
 
 def test_training_and_what_is_under_it_need_torch_only() -> None:

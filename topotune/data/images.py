@@ -1,13 +1,10 @@
 """MNIST and CIFAR in the folders that torchvision leaves, every file checked against its official checksum."""
 
-import http.client
-import io
+import gzip
 import pickle
 import tarfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,14 +12,20 @@ import numpy as np
 
 from topotune.data import DATASETS
 from topotune.data.cache import save_array
-from topotune.data.sources import data_folder, drawn, verified
-from topotune.errors import InputError
+from topotune.data.sources import data_folder, download, drawn, verified
+from topotune.files import write_bytes
 
 MNIST_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+MNIST_GZ_MD5 = {
+    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 CIFAR10_MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -63,9 +66,17 @@ class _Official(ABC):
         return {}
 
     def fetch(self, root: Path | None) -> None:
-        """By torchvision, if a file is missing."""
+        """Download and unpack the official files, if one is missing.
+
+        Raises:
+            InputError: they cannot be downloaded.
+        """
         if not all(path.is_file() for part in ("train", "test") for path in self.files(root, part)):
-            _by_torchvision(self.name, data_folder(self.name, root), self.folder)
+            self.download(DATASETS[self.name].source, data_folder(self.name, root))
+
+    @abstractmethod
+    def download(self, source: str, root: Path) -> None:
+        """Fetch what is missing from the address ``source``."""
 
     @staticmethod
     @abstractmethod
@@ -73,23 +84,21 @@ class _Official(ABC):
         """Images (N, C, H, W) uint8 and labels (N,) int64 from the files' contents."""
 
 
-def _by_torchvision(name: str, root: Path, folder: str) -> None:
-    from torchvision import datasets
-
-    try:
-        with redirect_stdout(io.StringIO()):  # which host it asks: a failed command says one line
-            getattr(datasets, name.upper())(str(root), download=True)
-    except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error, http.client.HTTPException) as error:
-        raise InputError(
-            f"dataset {name!r} cannot be fetched ({' '.join(str(error).split())}); where there is no network, put the "
-            f"files of {DATASETS[name].source}, unpacked, into {root / folder}"
-        ) from None
-
-
 class MNIST(_Official):
     """Images (N, 1, 28, 28) from ``root/MNIST/raw``; see ``Reader``."""
 
     name, folder, checksums, test, train = "mnist", "MNIST/raw", MNIST_MD5, "t10k", 48000
+    packed: ClassVar[Mapping[str, str]] = MNIST_GZ_MD5
+
+    def download(self, source: str, root: Path) -> None:
+        """File by file."""
+        for name, md5 in self.packed.items():
+            path = root / self.folder / name
+            if not path.is_file():
+                archive = path.with_name(f"{name}.gz")
+                download(source + archive.name, archive, md5=md5)
+                write_bytes(path, gzip.decompress(archive.read_bytes()))
+                archive.unlink()
 
     @staticmethod
     def read(contents: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -103,6 +112,18 @@ class CIFAR10(_Official):
     """Images (N, 3, 32, 32) from ``root/cifar-10-batches-py``; see ``Reader``."""
 
     name, folder, checksums, test, train = "cifar10", "cifar-10-batches-py", CIFAR10_MD5, "test", 45000
+    packed: ClassVar[str] = "c58f30108f718f92721af3b95e74349a"
+
+    def download(self, source: str, root: Path) -> None:
+        """The one archive, of which nothing is read but the files in its folder."""
+        archive = root / source.rpartition("/")[2]
+        download(source, archive, md5=self.packed)
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                path = Path(member.name)
+                if str(path.parent) == self.folder and (file := tar.extractfile(member)):
+                    write_bytes(root / self.folder / path.name, file.read())
+        archive.unlink()
 
     @staticmethod
     def read(contents: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -123,3 +144,4 @@ class CIFAR100(CIFAR10):
     """Images (N, 3, 32, 32) from ``root/cifar-100-python``, with their fine labels; see ``Reader``."""
 
     name, folder, checksums, test = "cifar100", "cifar-100-python", CIFAR100_MD5, "test"
+    packed = "eb9058c3a382ffc7106e4002c42a8d85"

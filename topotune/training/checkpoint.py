@@ -28,7 +28,7 @@ from torch import nn
 from topotune.config import TrialConfig
 from topotune.data import DatasetEntry
 from topotune.errors import InputError
-from topotune.files import read_table, write_atomically, write_json
+from topotune.files import read_table, write_bytes, write_json
 from topotune.models.compact import compact
 from topotune.models.topographic import build_model
 from topotune.training import CONFIG, PREVIOUS, STATE, WEIGHTS
@@ -55,13 +55,7 @@ def save_weights(
         header["compact"] = asdict(compacted)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = save(tensors, {HEADER: json.dumps(header)})
-    write_atomically(folder / WEIGHTS, lambda path: _write(path, content))
-
-
-def _write(path: Path, content: bytes | memoryview) -> None:
-    """By Python itself: of a full disk, safetensors and torch raise errors of their own."""
-    with path.open("wb") as file:
-        file.write(content)
+    write_bytes(folder / WEIGHTS, content)
 
 
 def load_config(folder: Path) -> TrialConfig:
@@ -142,7 +136,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     content = io.BytesIO()
     torch.save(state, content)
     fresh = folder / f"{STATE}.new"
-    write_atomically(fresh, lambda path: _write(path, content.getbuffer()))
+    write_bytes(fresh, content.getbuffer())
     if (folder / STATE).exists():
         os.replace(folder / STATE, folder / PREVIOUS)
     os.replace(fresh, folder / STATE)

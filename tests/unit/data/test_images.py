@@ -1,10 +1,18 @@
-"""MNIST and CIFAR on disk: whole ones are read, damaged ones are named."""
+"""MNIST and CIFAR on disk: whole ones are read, damaged ones are named, missing ones are fetched from a real server."""
 
+import gzip
+import hashlib
+import io
 import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +20,8 @@ import numpy as np
 import pytest
 import torch
 
-from topotune.data import Reader
-from topotune.data.images import CIFAR10, CIFAR10_MD5, CIFAR100, CIFAR100_MD5, MNIST, MNIST_MD5
+from topotune.data import DATASETS, Reader
+from topotune.data.images import CIFAR10, CIFAR10_MD5, CIFAR100, CIFAR100_MD5, MNIST, MNIST_GZ_MD5, MNIST_MD5
 from topotune.errors import InputError
 
 
@@ -155,3 +163,121 @@ def test_cifar100_gives_fine_labels(real_data: Path, monkeypatch: pytest.MonkeyP
         assert images.shape == (size, 3, 32, 32)
         assert images.dtype == torch.uint8
         assert torch.bincount(labels, minlength=100).tolist() == [size // 100] * 100
+
+
+class Shelf:
+    """A folder that a server on loopback gives away, and what it was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder, self.asked = folder, list[str]()
+        shelf = self
+
+        class Handler(SimpleHTTPRequestHandler):
+            def log_message(self, *_words: object) -> None:
+                shelf.asked.append(self.path)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/"
+
+    def put(self, name: str, content: bytes) -> str:
+        """The file's MD5."""
+        (self.folder / name).write_bytes(content)
+        return _md5(content)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    one = Shelf(tmp_path / "shelf")
+    thread = threading.Thread(target=one.http.serve_forever)
+    thread.start()
+    yield one
+    one.http.shutdown()
+    one.http.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def small_mnist(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Files of MNIST's names, packed on the shelf; their contents."""
+    contents = {name: name.encode() * 10 for name in MNIST_MD5}
+    packed = {name: shelf.put(f"{name}.gz", gzip.compress(content)) for name, content in contents.items()}
+    monkeypatch.setattr(MNIST, "packed", packed)
+    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], source=shelf.url))
+    return contents
+
+
+def test_mnist_is_fetched_file_by_file(small_mnist: dict[str, bytes], shelf: Shelf, tmp_path: Path) -> None:
+    MNIST().fetch(tmp_path)
+    folder = tmp_path / "MNIST" / "raw"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == small_mnist
+    shelf.asked.clear()
+    MNIST().fetch(tmp_path)
+    assert shelf.asked == []
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    MNIST().fetch(tmp_path)
+    assert shelf.asked == ["/t10k-labels-idx1-ubyte.gz"]
+    assert {path.name for path in folder.iterdir()} == set(small_mnist)
+
+
+def test_another_file_than_the_official_one_is_not_unpacked(
+    small_mnist: dict[str, bytes], shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.put("t10k-images-idx3-ubyte.gz", gzip.compress(b"other"))
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is not the file that was expected: its MD5"):
+        MNIST().fetch(tmp_path)
+    assert {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()} == {
+        "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+    }  # fmt: skip
+
+
+def test_cifar_is_fetched_as_one_archive(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which nothing is written but the files in its folder; one that was put there by hand will do."""
+    contents = {name: name.encode() for name in ("train", "test", "meta")}
+    names = {f"{CIFAR100.folder}/{name}": content for name, content in contents.items()}
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in {**names, "../outside": b"", f"{CIFAR100.folder}/deep/file": b""}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    monkeypatch.setattr(CIFAR100, "packed", shelf.put("cifar-100-python.tar.gz", packed.getvalue()))
+    source = f"{shelf.url}cifar-100-python.tar.gz"
+    monkeypatch.setitem(DATASETS, "cifar100", replace(DATASETS["cifar100"], source=source))
+    root = tmp_path / "data"
+    root.mkdir()
+    for by_hand in (False, True):
+        shelf.asked.clear()
+        if by_hand:
+            shutil.rmtree(root / CIFAR100.folder)
+            (root / "cifar-100-python.tar.gz").write_bytes(packed.getvalue())
+        CIFAR100().fetch(root)
+        assert len(shelf.asked) == (not by_hand)
+        assert {path.name: path.read_bytes() for path in (root / CIFAR100.folder).iterdir()} == contents
+        assert [path.name for path in root.iterdir()] == [CIFAR100.folder]
+        assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("reader", [MNIST, CIFAR10, CIFAR100])
+def test_without_a_network_the_file_and_its_place_are_named(
+    reader: type[MNIST], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = DATASETS[reader.name]
+    source = "http://127.0.0.1:1/" + entry.source.rpartition("/")[2]
+    monkeypatch.setitem(DATASETS, reader.name, replace(entry, source=source))
+    with pytest.raises(InputError, match=rf"cannot be fetched \(.*put the file to {tmp_path}/.*\.gz$") as raised:
+        reader().fetch(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_torchvision_expects_the_same_archives() -> None:
+    from torchvision import datasets
+
+    assert dict(datasets.MNIST.resources) == {f"{name}.gz": md5 for name, md5 in MNIST_GZ_MD5.items()}
+    assert datasets.MNIST.mirrors[0] == DATASETS["mnist"].source
+    for own, theirs in ((CIFAR10, datasets.CIFAR10), (CIFAR100, datasets.CIFAR100)):
+        assert (own.packed, DATASETS[own.name].source) == (theirs.tgz_md5, theirs.url)
