@@ -74,7 +74,7 @@ class Session:
             self.tracker.end("study", "FINISHED" if error is None else "KILLED")
 
     def join_cluster(self) -> Any:
-        """What a trial takes on the cluster, which the first call joins; machines that are away later change nothing."""
+        """What a trial takes on the cluster, which the first call joins; machines that leave later change nothing."""
         from topotune.search import runner
 
         if self._wanted is None:
