@@ -208,7 +208,9 @@ def test_what_submit_refuses(head: Head, client: Cli, tmp_path: Path) -> None:
     one_error(client("submit", space), "--address", "http://HOST:8265")
     one_error(client("submit", space, "--address", head.gcs), head.gcs, "http://HOST:8265")
     one_error(client("submit", space, "--address", f"http://127.0.0.1:{free_port()}"), "no Ray dashboard answers")
-    one_error(client("submit", *there, "--follow", "nix"), "job 'nix'", "knows of none")
+    known = {"RAY_AUTH_TOKEN": Path(head.env["RAY_AUTH_TOKEN_PATH"]).read_text(), "RAY_AUTH_TOKEN_PATH": ""}
+    for token in ({}, known):
+        one_error(client("submit", *there, "--follow", "nix", **token), "job 'nix'", "knows of none")
     one_error(client("submit", *there), "SPACE", "--follow JOB")
     stranger = {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_TOKEN_PATH": ""}
     one_error(client("submit", space, *there, **stranger), "asks for its token", "RAY_AUTH_MODE=token")

@@ -132,7 +132,8 @@ class Jobs:
 
         Raises:
             InputError: the cluster knows of no such job.
-            StageError: the head has not answered for ``PATIENCE`` seconds, or the job did not get as far as a process.
+            StageError: the head has not answered for ``PATIENCE`` seconds, or the job did not get to an exit
+                code of its own.
         """
         told, answered = 0, time.monotonic()
 
@@ -185,4 +186,5 @@ def _exit_code(job: str, details: JobDetails) -> int:
         return int(details.driver_exit_code)
     if details.status.value == "STOPPED":
         return 143
-    raise StageError(f"job {job} failed before it began: {' '.join((details.message or 'no reason given').split())}")
+    reason = " ".join((details.message or "no reason given").split())
+    raise StageError(f"job {job} did not get to its end: {reason}; submit the study again: it goes on")

@@ -38,6 +38,7 @@ Job = TypeVar("Job")
 Done = TypeVar("Done")
 
 RECORDS = "ray"  # Tune's own records in a study's folder; they go when the search is over, for nobody reads them
+GROWTH = 600.0  # seconds that a cluster of machines that come and go has to get room for a trial
 RESTARTS = 3  # of a trial whose process died, since it last got through an epoch
 
 
@@ -67,8 +68,8 @@ class Resources:
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """Within it, this process is a Ray driver.
+def cluster(address: str | None) -> Iterator[bool]:
+    """Within it, this process is a Ray driver; whether of a cluster that was there before, whose machines come and go.
 
     Args:
         address: of a running cluster; None takes RAY_ADDRESS (a submitted job has it), else starts one here that
@@ -100,7 +101,7 @@ def cluster(address: str | None) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would abort this process
     try:
-        yield
+        yield not own
     finally:
         ray.shutdown()
 
@@ -129,30 +130,47 @@ def _stay_on_loopback() -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
 
 
-def resources(file: StudyFile) -> Resources:
+def resources(file: StudyFile, say: Callable[[str], None] | None = None) -> Resources:
     """What the study's trials take on this cluster.
+
+    Args:
+        file: the study's.
+        say: told once that a cluster whose machines come and go has no room for a trial now, and is given time; None
+            if this one stays as it is.
 
     Raises:
         InputError: the cluster, or its largest node, is too small for one trial.
     """
-    there = ray.cluster_resources()
-    gpus = file.option("budget", "gpus_per_worker")
+    workers, gpus = int(file.constants.get("workers", 1)), file.option("budget", "gpus_per_worker")
     if gpus == "auto":
-        gpus = 1 if there.get("GPU", 0) >= 1 else 0
-    workers = int(file.constants.get("workers", 1))
+        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
     if workers > 1 and 0 < gpus < 1:
         raise InputError(
             f"gpus_per_worker = {gpus:g} with workers = {workers}: ranks that share a GPU cannot talk (nccl)"
         )
     wanted = Resources(workers, file.option("budget", "cpus_per_worker"), gpus)
+    lack = _lack(wanted)
+    if lack and say:
+        say(f"{lack}; machines have {GROWTH / 60:.0f} minutes to join")
+        until = time.monotonic() + GROWTH
+        while (lack := _lack(wanted)) and time.monotonic() < until:
+            time.sleep(1)
+    if lack:
+        raise InputError(f"{lack}; lower workers or what each takes ([budget] cpus_per_worker, gpus_per_worker)")
+    return wanted
+
+
+def _lack(wanted: Resources) -> str:
+    """Why the cluster has no room for one trial, were it idle; empty where it has."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, amount in wanted.bundle.items():
-        if amount and sum(_times(node.get(name, 0), amount) for node in nodes) < workers:
-            raise InputError(
-                f"workers = {workers} with {amount:g} {name} each is more than the cluster has: "
-                f"{there.get(name, 0):g} {name} on {len(nodes)} node(s); lower workers or {name.lower()}s_per_worker"
+        if amount and sum(_times(node.get(name, 0), amount) for node in nodes) < wanted.workers:
+            there = sum(node.get(name, 0) for node in nodes)
+            return (
+                f"workers = {wanted.workers} with {amount:g} {name} each is more than the cluster has: "
+                f"{there:g} {name} on {len(nodes)} node(s)"
             )
-    return wanted
+    return ""
 
 
 def search(

@@ -38,7 +38,8 @@ class Session:
 
     def __init__(self, file: StudyFile, folder: StudyFolder, site: Site) -> None:
         self.file, self.folder, self.site = file, folder, site
-        self._stack, self._cluster, self._joined = ExitStack(), ExitStack(), False
+        self._stack, self._cluster = ExitStack(), ExitStack()
+        self._wanted: Any = None  # what a trial takes on the cluster, once that is joined
 
     def __enter__(self) -> Self:
         if not self.folder.study_file.exists():
@@ -73,13 +74,13 @@ class Session:
             self.tracker.end("study", "FINISHED" if error is None else "KILLED")
 
     def join_cluster(self) -> Any:
-        """What a trial takes on the cluster; the first call joins it."""
+        """What a trial takes on the cluster, which the first call joins; machines that leave later change nothing."""
         from topotune.search import runner
 
-        if not self._joined:
-            self._cluster.enter_context(runner.cluster(self.site.address))
-            self._joined = True
-        return runner.resources(self.file)
+        if self._wanted is None:
+            grows = self._cluster.enter_context(runner.cluster(self.site.address))
+            self._wanted = runner.resources(self.file, say if grows else None)
+        return self._wanted
 
     def _advise(self) -> None:
         """Of a cluster started here, what speaks against a precision on this machine; of others' nothing is known."""
