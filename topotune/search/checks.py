@@ -82,12 +82,12 @@ def check_point(study: StudyFile, point: Mapping[str, Any]) -> None:
 
 
 def _check_per(study: StudyFile) -> None:
-    known = [name for name in study.dimensions if name != "topography"]
+    known = [name for name in study.sections["scientific"] if name in study.dimensions and name != "topography"]
     for name in study.option("confirm", "per"):
         if name not in known:
             raise InputError(
-                f"[confirm] per: {name!r} is not searched beside topography, which is confirmed apart in any case; "
-                f"choose from {', '.join(known) or 'nothing'}"
+                f"[confirm] per: {name!r} is not searched in [scientific] beside topography (each is confirmed "
+                f"in any case); choose from {', '.join(known) or 'nothing'}"
             )
 
 

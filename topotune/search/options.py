@@ -90,7 +90,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
     "confirm": {
         "seeds": Option(5, "an integer >= 1", _whole(1)),
-        "per": Option([], "a list of distinct searched settings",
+        "per": Option([], "a list of distinct settings that [scientific] searches",
                       lambda value: _texts(value) and len(set(value)) == len(value)),
     },
     "prune": {
