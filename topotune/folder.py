@@ -30,7 +30,7 @@ from topotune.training import ARRANGEMENT, CONFIG, METRICS, RESULT, WEIGHTS
 
 CONFIRM_COLUMNS = (
     "topography", "weight", "seed", "test_accuracy", "test_roc_auc", "test_samples", "validation_accuracy",
-    "best_epoch", "epochs", "seconds", "trial", "config_hash", "checkpoint",
+    "best_epoch", "epochs", "seconds", "trial", "variant", "config_hash", "checkpoint",
 )  # fmt: skip
 PRUNING_COLUMNS = (
     "topography", "weight", "seed", "criterion", "scope", "proportion", "finetune_epochs", "accuracy", "config_hash",
@@ -86,6 +86,12 @@ class StudyFolder:
     def pruned(self) -> list[Row]:
         """The rows of pruning.csv; a table of before there were criteria holds those of the only one."""
         return [_PRUNED_ONCE | row for row in read_csv(self.pruning_table)]
+
+    def by_variant(self, rows: Iterable[Row]) -> list[Row]:
+        """Rows of confirmed models, each under its variant's name in place of its topography's, by which they are
+        compared; a table of before there were variants has none."""
+        names = {row["config_hash"]: row.get("variant") for row in read_csv(self.confirm_table)}
+        return [row | {"topography": names.get(row["config_hash"]) or row["topography"]} for row in rows]
 
     @property
     def outbox(self) -> Path:

@@ -177,7 +177,7 @@ def test_optuna_agrees_with_the_table(study: Studied) -> None:
 def test_each_confirmed_model_has_a_row(study: Studied) -> None:
     assert columns(study.folder / "confirm.csv") == [
         "topography", "weight", "seed", "test_accuracy", "test_roc_auc", "test_samples", "validation_accuracy",
-        "best_epoch", "epochs", "seconds", "trial", "config_hash", "checkpoint",
+        "best_epoch", "epochs", "seconds", "trial", "variant", "config_hash", "checkpoint",
     ]  # fmt: skip
     assert Counter((row["topography"], row["seed"]) for row in study.confirmed) == {
         (name, str(seed)): 1 for name in TOPOGRAPHIES for seed in range(1, SEEDS + 1)

@@ -43,6 +43,16 @@ def test_a_study_is_found_by_name_and_by_path(tmp_path: Path) -> None:
     assert list_studies(tmp_path / "nowhere") == []
 
 
+def test_confirmed_models_go_by_their_variants(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    rows = [{"topography": "grid2d", "config_hash": name} for name in ("a", "b", "c")]
+    assert folder.by_variant(rows) == rows
+    folder.confirm_table.write_text("topography,variant,config_hash\ngrid2d,grid2d loss=ws,a\ngrid2d,,b\n")
+    assert [row["topography"] for row in folder.by_variant(rows)] == ["grid2d loss=ws", "grid2d", "grid2d"]
+    folder.confirm_table.write_text("topography,config_hash\ngrid2d,a\n")  # of before there were variants
+    assert folder.by_variant(rows) == rows
+
+
 def test_a_pruning_table_of_before_there_were_criteria_is_read(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     folder.pruning_table.write_text("topography,weight,seed,proportion,accuracy,config_hash\nnone,0.0,1,0.5,0.9,abc\n")

@@ -103,6 +103,14 @@ def test_a_topography_without_a_trial_is_not_confirmed(trials: int, models: int,
     assert (found["confirm_epochs"], found["pruned_evaluations"]) == (4 * models, 3 * models)
 
 
+def test_variants_are_counted_as_far_as_there_are_trials(space: Path) -> None:
+    """On two seeds each: the control, two topographies at two λ; of a range of λ, one a trial."""
+    asked = {"confirm.per": ["weight"]}
+    assert plan(load_study(space, asked))["confirmed_models"] == 10
+    weights = {"low": 0.1, "high": 1.0}
+    assert plan(load_study(space, asked | {"weight": weights, "budget.trials": 7}))["confirmed_models"] == 14
+
+
 def test_a_study_of_nothing(tmp_path: Path) -> None:
     path = tmp_path / "empty.toml"
     path.write_text("")
@@ -192,13 +200,12 @@ def test_the_second_papers_studies(dataset: str, samples: int, epochs: int) -> N
         "one of ws, as",
         "one of 0.1, 0.3, 0.5, 1.0, 2.0, 3.0",
     )
-    assert found["trials"] * found["replicates"] == 130
-    assert found["full_grid_trials"] == found["trials"]
-    assert found["search_epochs_at_most"] == found["full_grid_epochs"] == 130 * epochs
+    assert found["full_grid_trials"] == found["trials"] == 13
+    assert (found["confirmed_models"], found["confirm_epochs"]) == (130, 130 * epochs)
     assert found["steps_per_epoch"] == _steps(samples, 64)
     text = plan_text(found)
     assert "steps; stopped" not in text
-    assert f"full grid: 13 trials, {130 * epochs:,} epochs on 10 seeds; the search takes at most 100.0% of it" in text
+    assert f"full grid: 13 trials, {13 * epochs:,} epochs; the search takes at most 100.0% of it" in text
     # the control is pruned where the others are
     control = file.suggest(lambda _name, dimension: dimension.values[0])  # type: ignore[union-attr]
     assert (control.topography, control.loss, control.layers) == ("none", "ws", "code")

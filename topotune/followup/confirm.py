@@ -1,13 +1,14 @@
-"""Confirming: the best settings of each topography and of the control, trained anew on seeds that the search never
-saw, with the full budget, and tested once."""
+"""Confirming: the best settings of each topography, or of each variant of it, and of the control, trained anew on seeds
+that the search never saw, with the full budget, and tested once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from topotune.config import TrialConfig
+from topotune.config import NONE, TrialConfig
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import Split, load_split
 from topotune.files import Row
@@ -22,26 +23,45 @@ Train = Callable[[TrialConfig, Path, Path | None], TrialResult]
 
 @dataclass(frozen=True)
 class ConfirmJob:
-    """One model to train and test. ``trial`` is the number of the trial that its settings come from."""
+    """One model to train and test.
+
+    trial: the number of the trial that its settings come from. variant: what these are called, see ``select``.
+    """
 
     config: TrialConfig
     trial: int
+    variant: str
     out: Path
     data: Path | None
     train: Train
 
 
-def select(rows: Sequence[Row], topographies: Sequence[str]) -> dict[str, Row]:
-    """The best trial of each topography.
+def select(rows: Sequence[Row], topographies: Sequence[str], per: Sequence[str] = ()) -> dict[str, Row]:
+    """The best trial of each variant: of each topography, and there, of each combination of the settings ``per``.
 
     A complete trial comes before any that was stopped; among stopped ones, the one that got farthest, and then the one
-    with the best validation accuracy.
+    with the best validation accuracy. The variants are in the order of the topographies, and of the settings' values.
     """
-    best = {row["topography"]: row for row in reversed(ranked(rows))}
+    best = {variant(row, per): row for row in reversed(ranked(rows))}
     stopped = [row for row in rows if row["state"] == "pruned" and row["validation_accuracy"] is not None]
     for row in sorted(stopped, key=lambda row: (row["epochs"], row["validation_accuracy"]), reverse=True):
-        best.setdefault(row["topography"], row)
-    return {name: best[name] for name in topographies if name in best}
+        best.setdefault(variant(row, per), row)
+    wanted = [name for name, row in best.items() if row["topography"] in topographies]
+
+    def place(name: str) -> tuple[Any, ...]:
+        row = best[name]
+        values = (row.get(one) for one in per)
+        return topographies.index(row["topography"]), *(
+            (value is None, 0 if value is None else value) for value in values
+        )
+
+    return {name: best[name] for name in sorted(wanted, key=place)}
+
+
+def variant(row: Row, per: Sequence[str]) -> str:
+    """What the settings of a trial are called: ``grid2d``, or ``grid2d loss=ws weight=0.1``; the control is one."""
+    own = () if row["topography"] == NONE else [name for name in per if row.get(name) is not None]
+    return " ".join([row["topography"], *(f"{name}={row[name]}" for name in own)])
 
 
 def jobs(
@@ -53,7 +73,7 @@ def jobs(
     for step in seeds:
         for name, config in configs.items():
             own = config.replace(seed=config.seed + step)
-            yield ConfirmJob(own, selected[name]["id"], folder.confirmed(own), data, train)
+            yield ConfirmJob(own, selected[name]["id"], name, folder.confirmed(own), data, train)
 
 
 def confirm_one(job: ConfirmJob) -> Row:
@@ -73,6 +93,7 @@ def confirm_one(job: ConfirmJob) -> Row:
         "epochs": result.epochs,
         "seconds": round(result.seconds, 3),
         "trial": job.trial,
+        "variant": job.variant,
         "config_hash": job.config.hash,
         "checkpoint": str(job.out),
     }

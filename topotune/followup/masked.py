@@ -8,7 +8,6 @@ classes are closer than that.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -17,13 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from topotune.data.batches import Batch, evaluation_batches
 from topotune.data.splits import Split
+from topotune.followup.ahead import run_ahead
 from topotune.models.compact import compact
-from topotune.models.divided import divide
 from topotune.training.device import LAYOUT, Precision
 from topotune.training.loop import evaluate
-from topotune.training.memory import EVALUATED
 
-KEPT = 512 * 2**20  # bytes of outputs before the first layer that is cut
 WORTH = 5e11  # multiply-adds of an evaluation from which on a smaller network is worth the seconds that making it takes
 SMALL = 0.9  # of the multiply-adds: a smaller network that has more is no quicker
 
@@ -89,15 +86,7 @@ class Masked:
     @cached_property
     def _rest(self) -> tuple[list[Batch] | None, nn.Module]:
         """What is kept of the samples, batch by batch, and the network that takes it from there."""
-        self._model.eval()  # as it is traced
-        image = next(self._images()).images[:1]
-        parts = divide(self._model, self._layers, image)
-        if parts is None:
-            return None, self._model
-        head, tail = parts
-        if self._through(head, image).nbytes * self._many > KEPT:
-            return None, self._model
-        return [replace(one, images=self._through(head, one.images)) for one in self._images()], tail
+        return run_ahead(self._model, self._layers, self._images, len(self._split), self._precision)
 
     def _batches(self) -> Iterator[Batch]:
         kept = self._rest[0]
@@ -105,12 +94,6 @@ class Masked:
 
     def _images(self) -> Iterator[Batch]:
         return evaluation_batches(self._split, self._at_once)
-
-    @torch.no_grad()
-    def _through(self, head: nn.Module, images: Tensor) -> Tensor:
-        """The head's outputs, as ``evaluate`` would have them on their way."""
-        with self._precision.autocast():
-            return torch.cat([head(self._precision.images(some)) for some in torch.split(images, EVALUATED)])
 
     def _small(self, gone: Mapping[str, Sequence[int]]) -> nn.Module | None:
         """The network without the channels, where that is quicker."""

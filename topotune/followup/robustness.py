@@ -15,7 +15,7 @@ from topotune.errors import InputError, unknown
 from topotune.files import Row
 from topotune.followup.perturbations import CORRUPTIONS, PERTURBATIONS, SEVERITIES, check_level
 from topotune.followup.published import published
-from topotune.followup.tested import Tested, accuracy_under, check_suits, clean_accuracy, drawn
+from topotune.followup.tested import Tested, accuracy_under, check_suits, clean_accuracy, drawn, from_studied
 from topotune.models.topographic import select_layers, topographic_layers
 from topotune.training.checkpoint import check_data, load_config, load_model
 from topotune.training.device import Precision, pick_device
@@ -89,6 +89,8 @@ def measure(subject: Subject, name: str, done: Collection[Setting] = ()) -> Iter
     config = subject.config
     check_suits(name, subject.tested)
     about = {"topography": config.topography, "weight": config.weight, "seed": config.seed, "perturbation": name}
+    if PERTURBATIONS[name].acts_on == "weights" and PERTURBATIONS[name].layers == "studied":
+        subject = replace(subject, tested=from_studied(subject.tested))
     for level, draw in (one for one in settings_of(name) if one not in done):
         accuracy, source = _accuracy(subject, name, level, draw)
         yield (

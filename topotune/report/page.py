@@ -101,10 +101,10 @@ def _read(folder: StudyFolder) -> _Study:
         asked=_read_toml(folder.study_file),
         summary=read_json(folder.summary),
         trials=read_csv(folder.trials_table),
-        confirmed=read_csv(folder.confirm_table),
-        pruned=folder.pruned(),
-        tried=read_csv(folder.robustness_table),
-        looked_at=analysis.last_layer(read_csv(folder.analysis_table)),
+        confirmed=folder.by_variant(read_csv(folder.confirm_table)),
+        pruned=folder.by_variant(folder.pruned()),
+        tried=folder.by_variant(read_csv(folder.robustness_table)),
+        looked_at=folder.by_variant(analysis.last_layer(read_csv(folder.analysis_table))),
     )
 
 

@@ -30,6 +30,7 @@ def check_whole(study: StudyFile, where: str) -> None:
         _check_effort(study)
         for point in study.points:
             check_point(study, point)
+        _check_per(study)
         scheduler.check(study)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
@@ -78,6 +79,16 @@ def check_point(study: StudyFile, point: Mapping[str, Any]) -> None:
     if not any(branch.allows(point) for branch in study.branches):
         shown = ", ".join(f"{name} = {value!r}" for name, value in point.items())
         raise InputError(f"{place} {shown}: no trial of this study can be that; see its choices, ranges and conditions")
+
+
+def _check_per(study: StudyFile) -> None:
+    known = [name for name in study.sections["scientific"] if name in study.dimensions and name != "topography"]
+    for name in study.option("confirm", "per"):
+        if name not in known:
+            raise InputError(
+                f"[confirm] per: {name!r} is not searched in [scientific] beside topography (each is confirmed "
+                f"in any case); choose from {', '.join(known) or 'nothing'}"
+            )
 
 
 def _check_conditions(study: StudyFile) -> None:

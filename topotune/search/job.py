@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
-import topotune
 from topotune.errors import InputError, StageError
 
 AGAIN = 5.0  # seconds between two attempts to reach a head that was there before
@@ -32,7 +31,7 @@ def upload(space: Path) -> Iterator[Path]:
     Nothing else is sent: no data, no studies, no history, no environment.
     """
     with tempfile.TemporaryDirectory() as name:
-        package = Path(topotune.__file__).parent
+        package = Path(__file__).resolve().parent.parent
         shutil.copytree(package, Path(name) / package.name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(space, Path(name) / space.name)
         yield Path(name)

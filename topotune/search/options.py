@@ -90,6 +90,8 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
     "confirm": {
         "seeds": Option(5, "an integer >= 1", _whole(1)),
+        "per": Option([], "a list of distinct settings that [scientific] searches",
+                      lambda value: _texts(value) and len(set(value)) == len(value)),
     },
     "prune": {
         "criterion": Option("l2", f"one of {', '.join(CRITERIA)}, or a list of them", _some_of(CRITERIA)),

@@ -1,5 +1,6 @@
 """A study file's settings as Optuna's parameters."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from topotune.config import NONE
+from topotune.search import table
 from topotune.search.space import Choices, Plain, StudyFile, spelled
 
 
@@ -42,3 +44,19 @@ def of_point(file: StudyFile, point: Mapping[str, Any]) -> dict[str, Any]:
         if case:
             found[case[0]] = spelled(values[name], case[1])
     return found
+
+
+def enqueue_first(study: optuna.Study, file: StudyFile) -> None:
+    """A study file's own points come first; and every topography, the control too, is tried at least once, with
+    otherwise suggested settings."""
+    there = study.get_trials(deepcopy=False)
+    known = {trial.user_attrs.get(table.POINT) for trial in there}
+    for point in file.points:
+        mark = json.dumps(point, sort_keys=True)
+        if mark not in known:  # a driver may have been killed between two of them
+            study.enqueue_trial(of_point(file, point), user_attrs={table.POINT: mark})
+    if "topography" in file.dimensions:
+        first = {trial.user_attrs.get(table.FIRST) for trial in there}
+        for topography in file.topographies:
+            if topography not in first:
+                study.enqueue_trial({"topography": topography}, user_attrs={table.FIRST: topography})

@@ -4,7 +4,6 @@ A study survives its driver: trials that a killed driver left running are handed
 numbers. Nothing here knows where trials run.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from topotune.files import Row, read_csv, write_csv, write_text
 from topotune.folder import StudyFolder, hold
 from topotune.search import table, verdict
 from topotune.search.budget import Budget
-from topotune.search.parameters import of_point, suggest
+from topotune.search.parameters import enqueue_first, suggest
 from topotune.search.retention import Retention
 from topotune.search.scheduler import make_chance, make_pruner, make_sampler
 from topotune.search.space import StudyFile
@@ -81,7 +80,7 @@ class Study:
             self._study = self._open()
             write_text(folder.study_file, to_toml(file))
             self.notes = warm_start(self._study, file, folder)  # what a person should be told
-            self._enqueue()
+            enqueue_first(self._study, file)
             self._storage.flush()
             self._look_back()
         except BaseException:
@@ -338,18 +337,3 @@ class Study:
         rows = self.rows()
         write_csv(self.folder.trials_table, table.columns(self.file), rows)
         return rows
-
-    def _enqueue(self) -> None:
-        """The study file's own points come first; and every topography, the control too, is tried at least once, with
-        otherwise suggested settings."""
-        there = self._study.get_trials(deepcopy=False)
-        known = {trial.user_attrs.get(table.POINT) for trial in there}
-        for point in self.file.points:
-            mark = json.dumps(point, sort_keys=True)
-            if mark not in known:  # a driver may have been killed between two of them
-                self._study.enqueue_trial(of_point(self.file, point), user_attrs={table.POINT: mark})
-        if "topography" in self.file.dimensions:
-            first = {trial.user_attrs.get(table.FIRST) for trial in there}
-            for topography in self.file.topographies:
-                if topography not in first:
-                    self._study.enqueue_trial({"topography": topography}, user_attrs={table.FIRST: topography})

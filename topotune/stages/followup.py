@@ -22,23 +22,27 @@ CHECKPOINT = "checkpoint"  # the folder of a confirmed model among its run's art
 
 
 def confirm_best(session: Session) -> None:
-    """Train the best settings of each topography on several seeds, and test them."""
+    """Train the best settings of each topography, or of each variant, on several seeds, and test them."""
     from topotune.search.trial import train_on_cluster  # ray and torch
 
     folder, seeds = session.folder, session.file.option("confirm", "seeds")
-    selected = confirm.select(session.study.rows(), session.file.topographies)
+    selected = confirm.select(session.study.rows(), session.file.topographies, session.file.option("confirm", "per"))
     if not selected:
         raise InputError(
             f"study {folder.name!r} has no trial that can be confirmed; run: topotune search {folder.study_file}, "
             "with more of what its budget lacks (--set budget.hours=…)"
         )
-    missing = [name for name in session.file.topographies if name not in selected]
+    found = {row["topography"] for row in selected.values()}
+    missing = [name for name in session.file.topographies if name not in found]
     if missing:
         say(f"confirm: no usable trial of {', '.join(missing)}; left out")
     unseen = range(session.file.replicates, session.file.replicates + seeds)  # the search had those before
     wanted_jobs = list(confirm.jobs(folder, selected, unseen, session.site.data, train_on_cluster))
-    hashes = {job.config.hash for job in wanted_jobs}
-    rows = wanted_rows(folder.confirm_table, CONFIRM_COLUMNS, lambda row: row["config_hash"] in hashes)
+    variants = {job.config.hash: job.variant for job in wanted_jobs}
+    rows = wanted_rows(folder.confirm_table, CONFIRM_COLUMNS, lambda row: row["config_hash"] in variants)
+    if any(row.get("variant") != variants[row["config_hash"]] for row in rows):  # they were confirmed as others
+        rows = [row | {"variant": variants[row["config_hash"]]} for row in rows]
+        write_csv(folder.confirm_table, CONFIRM_COLUMNS, rows)
     done = {row["config_hash"] for row in rows}
     todo = [job for job in wanted_jobs if job.config.hash not in done]
     if not todo:
@@ -147,16 +151,16 @@ def spread(
 
 
 def _keep_best_confirmed(session: Session, rows: Sequence[Row]) -> None:
-    """``best/``: of the topography with the best mean validation accuracy, the best seed. The test set has no say.
+    """``best/``: of the variant with the best mean validation accuracy, the best seed. The test set has no say.
 
     MLflow registers it under the study's name; told each time, since a driver may have been killed before it was.
     """
     folder = session.folder
     means: dict[str, list[float]] = {}
     for row in rows:
-        means.setdefault(row["topography"], []).append(row["validation_accuracy"])
+        means.setdefault(row["variant"], []).append(row["validation_accuracy"])
     winner = max(means, key=lambda name: sum(means[name]) / len(means[name]))
-    best = max((row for row in rows if row["topography"] == winner), key=lambda row: row["validation_accuracy"])
+    best = max((row for row in rows if row["variant"] == winner), key=lambda row: row["validation_accuracy"])
     if not folder.best.exists() or load_config(folder.best).hash != best["config_hash"]:
         replace_folder(folder.best, checkpoint_files(folder.path / best["checkpoint"]))
     tags = {"study": session.file.name, "config_hash": best["config_hash"], "test_accuracy": best["test_accuracy"]}

@@ -65,8 +65,8 @@ def summarise(session: Session, data_checksum: str | None = None) -> None:
         "epochs": sum(row["epochs"] for row in rows if not row.get("source")),
         "best_trial": best and {key: best[key] for key in _BEST if key in best},
         "best_checkpoint": _best_checkpoint(session.folder),
-        "confirm": compare(confirmed, NONE),
-        "pruning": summarise_curves(session.folder.pruned(), NONE),
+        "confirm": compare(session.folder.by_variant(confirmed), NONE),
+        "pruning": summarise_curves(session.folder.by_variant(session.folder.pruned()), NONE),
         "provenance": {
             "git_commit": session.commit,
             "data_checksum": data_checksum or known.get("data_checksum"),

@@ -50,6 +50,22 @@ def test_selection() -> None:
     assert select([], ("none",)) == {}
 
 
+def test_selection_of_variants() -> None:
+    settings = [("grid2d", "ws", 3.0), ("grid2d", "ws", 0.1), ("grid2d", "as", 0.1), ("none", None, 0.0)]
+    settings += [("grid2d", "ws", 0.1), ("none", None, 0.0), ("circle", "ws", 0.1)]
+    rows = [
+        _row(number, "complete", topography, 0.9 + 0.001 * number) | {"loss": loss, "weight": weight}
+        for number, (topography, loss, weight) in enumerate(settings)
+    ]
+    rows[2] |= {"state": "pruned"}  # the only one of its kind
+    selected = select(rows, ("none", "grid2d"), ("loss", "weight"))
+    assert [(name, row["id"]) for name, row in selected.items()] == [
+        ("none", 5), ("grid2d loss=as weight=0.1", 2), ("grid2d loss=ws weight=0.1", 4),
+        ("grid2d loss=ws weight=3.0", 0),
+    ]  # fmt: skip
+    assert list(select(rows, ("none", "grid2d"), ("weight",))) == ["none", "grid2d weight=0.1", "grid2d weight=3.0"]
+
+
 def _fit(config: TrialConfig, out: Path, data: Path | None) -> Any:
     return fit(config, out, data)
 
@@ -63,6 +79,7 @@ def test_jobs_go_seed_by_seed_on_seeds_that_the_search_never_saw(quick: Quick, t
     assert [(job.config.topography, job.config.seed, job.trial) for job in found] == [
         ("none", 3, 4), ("grid2d", 3, 7), ("none", 4, 4), ("grid2d", 4, 7),
     ]  # fmt: skip
+    assert [job.variant for job in found] == ["none", "grid2d", "none", "grid2d"]
     assert [job.out for job in found] == [folder.confirmed(job.config) for job in found]
     assert len({job.out for job in found}) == 4
     assert found[1].config == quick(seed=3)
@@ -71,7 +88,7 @@ def test_jobs_go_seed_by_seed_on_seeds_that_the_search_never_saw(quick: Quick, t
 
 def test_a_confirmed_model_is_tested_once_on_the_test_part(quick: Quick, tmp_path: Path) -> None:
     config = quick(seed=5)
-    row = confirm_one(ConfirmJob(config, 7, tmp_path, None, _fit))
+    row = confirm_one(ConfirmJob(config, 7, "grid2d weight=0.1", tmp_path, None, _fit))
     assert tuple(row) == CONFIRM_COLUMNS
     split, model = load_split("digits", "test"), load_checkpoint(tmp_path)
     with torch.no_grad():
@@ -82,5 +99,6 @@ def test_a_confirmed_model_is_tested_once_on_the_test_part(quick: Quick, tmp_pat
     assert row["test_accuracy"] == pytest.approx(sum(right) / 360, abs=1e-12)
     assert row["validation_accuracy"] != row["test_accuracy"]
     assert (row["topography"], row["weight"], row["seed"], row["trial"]) == ("grid2d", 0.1, 5, 7)
+    assert row["variant"] == "grid2d weight=0.1"
     assert (row["epochs"], row["config_hash"], row["checkpoint"]) == (2, config.hash, str(tmp_path))
     assert row["test_samples"] == 360

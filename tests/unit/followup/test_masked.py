@@ -10,7 +10,7 @@ from topotune.config import TrialConfig
 from topotune.data import DATASETS
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import Split, load_split
-from topotune.followup import masked
+from topotune.followup import ahead, masked
 from topotune.followup.masked import Masked, zeroed
 from topotune.followup.pruning import first_of, order_channels
 from topotune.models.compact import compact
@@ -70,7 +70,7 @@ def test_what_comes_before_the_first_cut_is_computed_once(
 
 
 def test_outputs_that_are_too_large_are_not_kept(trained: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masked, "KEPT", 1000)
+    monkeypatch.setattr(ahead, "KEPT", 1000)
     split, layers = load_split("digits", "test"), select_layers(trained, ["conv2"])
     cuts, runs = _cuts(layers, 2), _count(trained.get_submodule("conv1"))
     tester = Masked(trained, layers, split, FLOAT32, 100)

@@ -80,6 +80,21 @@ def test_perturbed_weights(subject: Subject) -> None:
     assert all(torch.equal(value, before[name]) for name, value in subject.tested.model.state_dict().items())
 
 
+def test_what_comes_before_the_studied_layers_runs_once(quick: Quick, tmp_path: Path) -> None:
+    fit(quick(epochs=1, layers="conv2"), tmp_path)
+    subject = open_subject(tmp_path, None)
+    wanted = PERTURBATIONS["weight"].levels[::5]
+    expected = {level: accuracy_under(subject.tested, "weight", level) for level in wanted}
+    assert len(set(expected.values())) == 3
+    seen: list[int] = []
+    conv1 = subject.tested.model.get_submodule("conv1")
+    conv1.register_forward_pre_hook(lambda _layer, inputs: seen.append(len(inputs[0])))
+    rows = list(measure(subject, "weight"))
+    assert sum(seen) <= len(subject.tested.split) + 2  # of one image the shape is looked at, and the size
+    first = {row["level"]: row["accuracy"] for row in rows if row["draw"] == 0}
+    assert {level: first[level] for level in wanted} == expected
+
+
 def test_weights_come_back_after_an_error() -> None:
     layer = nn.Linear(3, 2)
     before = layer.weight.clone()
