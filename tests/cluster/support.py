@@ -62,11 +62,8 @@ def check(words: list[str]) -> None:
 
 
 def _topotune(words: list[str]) -> None:
-    parser = _parser()
-    if "submit" not in parser.format_help():  # it takes the options of run
-        words = ["run" if word == "submit" else word for word in words]
     try:
-        parser.parse_args(words)
+        _parser().parse_args(words)
     except SystemExit as error:
         raise ValueError(f"topotune {' '.join(words)}") from error
 

@@ -23,7 +23,7 @@ def silent(text: str) -> list[str]:
             while above and lines[above - 1].strip().startswith("#"):
                 above -= 1
                 comment.append(lines[above])
-            if "beyond loopback" not in " ".join([line, *comment]):
+            if "beyond loopback" not in " ".join([line, *comment]).lower():
                 found.append(line.strip())
     return found
 
