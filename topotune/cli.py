@@ -235,6 +235,17 @@ def _add_reading(parsers: Any) -> None:
     _studies_option(show)
     show.add_argument("--curves", action="store_true", help="their validation accuracy by epoch too")
     _json_option(show)
+    drawn = _command(
+        parsers, "figures", commands.figures, "a study's figures as PDF and PNG",
+        "topotune figures digits --style paper --out paper/figures",
+    )  # fmt: skip
+    drawn.add_argument("target", metavar="STUDY", type=Path, help="a study's name or folder")
+    drawn.add_argument("--style", default="screen", help="screen (default), or paper: smaller, 300 dpi")
+    drawn.add_argument(
+        "--size", type=float, nargs=2, metavar=("WIDTH", "HEIGHT"), help="of one panel, in inches (default: the style's)"
+    )
+    drawn.add_argument("--out", type=Path, help="their folder (default: the study's figures/)")
+    _studies_option(drawn)
     _add_positions(parsers)
     ui = _command(parsers, "ui", commands.ui, "MLflow's pages on the studies' store", "topotune ui --port 5001")
     _studies_option(ui)
