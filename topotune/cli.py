@@ -145,11 +145,15 @@ def _add_stages(parsers: Any) -> None:
         ("run", commands.run, file, "the whole study: search, confirm, prune, report"),
         ("search", commands.search, file, "search λ, topography and the rest"),
         ("confirm", commands.confirm, study, "train the best settings of each topography on several seeds; test"),
-        ("report", commands.report, study, "write report.html from what there is"),
+        ("report", commands.report, study, "write report.html from what there is; several studies share one page"),
     ):
         example = "search_spaces/digits.toml" if target is file else "digits"
         command = _command(parsers, name, run, words, f"topotune {name} {example} --studies ./studies")
-        command.add_argument("target", **target)  # type: ignore[arg-type]
+        if name == "report":
+            command.add_argument("targets", nargs="+", **target)  # type: ignore[arg-type]
+            command.add_argument("--out", type=Path, help="the page (default: the study's report.html, or STUDIES')")
+        else:
+            command.add_argument("target", **target)  # type: ignore[arg-type]
         _studies_option(command)
         _data_options(command)
         _set_option(command, "a value in place of the file's: section.key, or a trial's setting (may be repeated)")
@@ -242,7 +246,11 @@ def _add_reading(parsers: Any) -> None:
     drawn.add_argument("target", metavar="STUDY", type=Path, help="a study's name or folder")
     drawn.add_argument("--style", default="screen", help="screen (default), or paper: smaller, 300 dpi")
     drawn.add_argument(
-        "--size", type=float, nargs=2, metavar=("WIDTH", "HEIGHT"), help="of one panel, in inches (default: the style's)"
+        "--size",
+        type=float,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help="of one panel, in inches (default: the style's)",
     )
     drawn.add_argument("--out", type=Path, help="their folder (default: the study's figures/)")
     _studies_option(drawn)

@@ -17,8 +17,8 @@ from topotune.errors import InputError
 
 ROOT = str(Path(__file__).resolve().parents[2])
 COMMANDS = (
-    "run", "search", "confirm", "report", "prune", "robustness", "analyze", "plan", "studies", "show", "positions",
-    "ui", "sync", "data", "train", "compact",
+    "run", "search", "confirm", "report", "prune", "robustness", "analyze", "plan", "studies", "show", "figures",
+    "positions", "ui", "sync", "data", "train", "compact",
 )  # fmt: skip
 
 

@@ -5,6 +5,6 @@ from topotune.commands.models import analyze, compact, prune, robustness
 from topotune.commands.work import confirm, report, run, search, train
 
 __all__ = [
-    "analyze", "check_data", "compact", "confirm", "fetch_data", "figures", "plan", "positions", "prune", "report", "robustness",
-    "run", "search", "show", "studies", "sync", "train", "ui",
+    "analyze", "check_data", "compact", "confirm", "fetch_data", "figures", "plan", "positions", "prune", "report",
+    "robustness", "run", "search", "show", "studies", "sync", "train", "ui",
 ]  # fmt: skip

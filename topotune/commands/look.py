@@ -90,7 +90,9 @@ def positions(options: argparse.Namespace) -> None:
         from topotune.report import figures, position_figures
 
         with figures.looking():
-            figures.save(position_figures.organisations({name: one.tolist() for name, one in places.items()}), options.png)
+            figures.save(
+                position_figures.organisations({name: one.tolist() for name, one in places.items()}), options.png
+            )
         print(f"picture: {options.png}")
         return
     if options.json:

@@ -64,15 +64,23 @@ def curves(rows: Sequence[Row]) -> dict[Key, list[Bin]]:
     }
 
 
-def by_unit(curves: Mapping[Key, list[Bin]]) -> dict[str, dict[Key, list[Bin]]]:
-    """The curves of positions on a lattice apart from the others, which measure distance in another unit; each group
-    by what its axis is called."""
+def by_organisation(curves: Mapping[Key, list[Bin]]) -> dict[str, dict[Key, list[Bin]]]:
+    """The curves of each organisation, the control's on it among them: their distances are of one unit, which the
+    name of the group tells where it is a lattice's step."""
     found: dict[str, dict[Key, list[Bin]]] = {}
     for key, own in curves.items():
-        organisation = POSITIONS.get(arrangement_of(key[1])[0])
-        axis = "Distance (steps on the lattice)" if organisation and organisation.lattice else "Distance of positions"
-        found.setdefault(axis, {})[key] = own
+        name = arrangement_of(key[1])[0]
+        lattice = name in POSITIONS and POSITIONS[name].lattice
+        found.setdefault(f"{name}, distance in steps" if lattice else f"{name}, distance", {})[key] = own
     return found
+
+
+def role_of(key: Key) -> str:
+    """Whose curve it is within its organisation's panel: a topography's own, or the control's on given positions."""
+    if key[0] != NONE:
+        return key[0]
+    way = arrangement_of(key[1])[1]
+    return "control, positions assigned" if way == "assigned" else "control, same positions"
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -126,7 +134,7 @@ def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[Key, list[Panel]]:
         own = [(name, maps[f"{layer}/{name}"]) for name in MAPS if f"{layer}/{name}" in maps]
         if places is not None and own:
             drawn[key] = [
-                Panel(f"{name_of(key)}:\n{MAPS[which]}", places, values if values.ndim == 1 else values[0],
+                Panel(MAPS[which], places, values if values.ndim == 1 else values[0],
                       which == "orientation")
                 for which, values in own
             ]  # fmt: skip

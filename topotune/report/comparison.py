@@ -19,7 +19,15 @@ def subject(study: ReportStudy) -> str:
 
 def overview(studies: Sequence[ReportStudy]) -> Table:
     """A row a study: what it is about, how large it was, and its best."""
-    header = ("Study", "Data set and network", "Best of the search", "Trials", "Epochs", "Hours of training", "Control (%)")
+    header = (
+        "Study",
+        "Data set and network",
+        "Best of the search",
+        "Trials",
+        "Epochs",
+        "Hours of training",
+        "Control (%)",
+    )
     rows = []
     for study in studies:
         spent = cost.spent(study.folder, study.trials)

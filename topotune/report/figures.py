@@ -51,8 +51,8 @@ def save(figure: Figure, *paths: Path) -> None:
     """Write ``figure`` into each file, as its ending says (.png, .pdf): the same file for the same figure."""
     for path in paths:
         kind = path.suffix.removeprefix(".").lower()
-        dated = {"metadata": {"CreationDate": None}} if kind == "pdf" else {}
-        write_atomically(path, partial(figure.savefig, format=kind, **dated))
+        undated = {"CreationDate": None} if kind == "pdf" else None
+        write_atomically(path, partial(figure.savefig, format=kind, metadata=undated))
 
 
 def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
@@ -166,7 +166,7 @@ def robustness_accuracy(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """Accuracy against the level, a panel a perturbation: as ``pruning_accuracy``."""
     columns = min(len(curves), 3)
     rows = math.ceil(len(curves) / columns)
-    figure = Figure(figsize=_tall(rows), layout="constrained")
+    figure = Figure(figsize=tall(rows), layout="constrained")
     for number, (perturbation, own) in enumerate(curves.items(), start=1):
         axes = figure.add_subplot(rows, columns, number)
         for name, curve in own.items():
@@ -193,7 +193,7 @@ def _draw_curve(axes: Axes, name: str, curve: Curve, scale: float) -> None:
     axes.fill_between(at, below, above, color=colour, alpha=0.13, linewidth=0)
 
 
-def _tall(rows: int) -> tuple[float, float]:
+def tall(rows: int) -> tuple[float, float]:
     """The size of a figure with so many rows of small panels."""
     width, height = rcParams["figure.figsize"]
     return width, max(height, 0.5 * height * rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 from topotune.config import NONE, SETTINGS
 from topotune.losses import LOSSES
-from topotune.report.tables import values_in_words
+from topotune.report.asked import values_in_words
 from topotune.report.wording import number
 from topotune.topography import arrangement_of
 
@@ -17,8 +17,8 @@ LOSS_WORDS = {
     "ws_pearson": "one minus the mean Pearson correlation of neighbouring units’ weights (after Truong & Hasson, 2025)",
     "as": "one minus the mean Pearson correlation of neighbouring units’ activations over a batch (after Truong & "
     "Hasson, 2025)",
-    "as_relu": "one minus the mean Pearson correlation of neighbouring units’ rectified activations over a batch (after "
-    "Truong & Hasson, 2025)",
+    "as_relu": "one minus the mean Pearson correlation of neighbouring units’ rectified activations over a batch "
+    "(after Truong & Hasson, 2025)",
     "as_global": "the mean squared difference between the cosine similarity of two units’ activations over a batch and "
     "1/(d + 1), where d is the distance of their positions",
     "laplacian": "one minus the mean cosine similarity of each unit’s weights and those of the blurred sheet (Deb et "
@@ -30,7 +30,8 @@ SAMPLER_WORDS = {
     "grid": "every configuration once",
 }  # fmt: skip
 PRUNER_WORDS = {
-    "successive_halving": "asynchronous successive halving (Li et al., 2020)", "hyperband": "Hyperband (Li et al., 2018)",
+    "successive_halving": "asynchronous successive halving (Li et al., 2020)",
+    "hyperband": "Hyperband (Li et al., 2018)",
     "median": "the median rule", "percentile": "a percentile rule", "patient": "a rule of patience",
     "threshold": "thresholds",
 }  # fmt: skip
@@ -41,7 +42,7 @@ CRITERION_WORDS = {
 
 
 def paragraphs(asked: Mapping[str, Any], versions: Mapping[str, str], confirmed: bool, pruned: bool) -> list[str]:
-    """The methods of a study. ``asked``: its file; ``versions``: of packages, by name; whether these stages have run."""
+    """The methods of a study. ``asked``: its file. ``versions``: of packages, by name. And whether these stages ran."""
     found = [_training(asked), _topography(asked), _search(asked, versions)]
     if confirmed:
         found.append(_confirmation(asked))
@@ -86,8 +87,8 @@ def _training(asked: Mapping[str, Any]) -> str:
     )  # fmt: skip
     return (
         f"We trained {_told(asked, 'model')} on {_told(asked, 'dataset')} for {_told(asked, 'epochs')} epochs with "
-        f"{optimiser}, {rate}, weight decay {_told(asked, 'weight_decay')} and batches of {_told(asked, 'batch_size')}, "
-        f"with {over}. The epoch of the best validation accuracy was kept."
+        f"{optimiser}, {rate}, weight decay {_told(asked, 'weight_decay')} and batches of {_told(asked, 'batch_size')}"
+        f", with {over}. The epoch of the best validation accuracy was kept."
     )
 
 
@@ -105,9 +106,9 @@ def _topography(asked: Mapping[str, Any]) -> str:
     )  # fmt: skip
     over = {"sum": "summed", "mean": "averaged"}.get(str(_of(asked, "layer_reduction")), "summed or averaged")
     return (
-        f"Channels were given positions ({', '.join(names)}), and a topographic loss was added to the task’s with weight "
-        f"λ ({_told(asked, 'weight')}): {told}. The losses of the topographic layers (layers: {_told(asked, 'layers')}) "
-        f"were {over}. Networks without the loss were the control.{learned}{assigned}"
+        f"Channels were given positions ({', '.join(names)}), and a topographic loss was added to the task’s with "
+        f"weight λ ({_told(asked, 'weight')}): {told}. The losses of the topographic layers (layers: "
+        f"{_told(asked, 'layers')}) were {over}. Networks without the loss were the control.{learned}{assigned}"
     )
 
 
@@ -116,22 +117,23 @@ def _search(asked: Mapping[str, Any], versions: Mapping[str, str]) -> str:
     sampler = SAMPLER_WORDS.get(study.get("sampler", "tpe"), str(study.get("sampler")))
     pruner = study.get("pruner", "successive_halving")
     stopped = "No trial was stopped early" if pruner == "none" else (
-        f"Trials were stopped early by {PRUNER_WORDS.get(pruner, pruner)}, after {budget.get('min_epochs', 1)} epochs at "
-        "the earliest"
+        f"Trials were stopped early by {PRUNER_WORDS.get(pruner, pruner)}, after {budget.get('min_epochs', 1)} epochs "
+        "at the earliest"
     )  # fmt: skip
     metric = asked.get("objective", {}).get("metric", "validation_accuracy")
     what = " and ".join(one.replace("_", " ") for one in ([metric] if isinstance(metric, str) else metric))
     tuned = ", ".join(
         f"{name.replace('_', ' ')} ({values_in_words(value)})" for name, value in asked.get("nuisance", {}).items()
     )
-    also = f", and {tuned} for a fair comparison," if tuned else ""
+    also = f" and, so that the comparison is fair, of {tuned}" if tuned else ""
     packages = ", ".join(
         f"{shown} {versions[name]}"
         for name, shown in (("optuna", "Optuna"), ("ray", "Ray Tune"), ("torch", "PyTorch"))
         if name in versions
     )
     return (
-        f"The search{also} was for {what}, over {budget.get('trials', 0)} trials suggested by {sampler}. {stopped}. "
+        f"We searched for the topography and λ{also} that give the best {what}, over {budget.get('trials', 0)} trials "
+        f"suggested by {sampler}. {stopped}. "
         f"Only training and validation data were used{f' ({packages})' if packages else ''}."
     )
 
@@ -148,13 +150,11 @@ def _confirmation(asked: Mapping[str, Any]) -> str:
 def _pruning(asked: Mapping[str, Any]) -> str:
     prune = asked.get("prune", {})
     criteria = prune.get("criterion", "l2")
-    told = "; ".join(
-        CRITERION_WORDS.get(one, one) for one in ([criteria] if isinstance(criteria, str) else criteria)
-    )
+    told = "; ".join(CRITERION_WORDS.get(one, one) for one in ([criteria] if isinstance(criteria, str) else criteria))
     layers = "every convolution" if prune.get("scope") == "all" else "each topographic layer, of the control too,"
     tuned = prune.get("finetune_epochs", 0)
     after = f"after {tuned} epochs of further training" if tuned else "without further training"
     return (
-        f"For pruning, a share of the output channels of {layers} was set to zero (those with {told}), and the networks "
-        f"were tested {after}."
+        f"For pruning, a share of the output channels of {layers} was set to zero (those with {told}), and the "
+        f"networks were tested {after}."
     )

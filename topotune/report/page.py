@@ -34,7 +34,8 @@ def write_report(studies: Sequence[ReportStudy], path: Path) -> Path:
 
 def _render(studies: Sequence[ReportStudy]) -> str:
     several = len(studies) > 1
-    told, plots = [], {}
+    told: list[dict[str, Any]] = []
+    plots: dict[str, Plot] = {}
     for number, study in enumerate(studies, start=1):
         own, drawn = section(study, f"s{number}-" if several else "")
         told.append(own)

@@ -64,7 +64,7 @@ def _positions(study: ReportStudy) -> Iterator[tuple[str, Any]]:
 
 
 def _wanted(places: Any, loss: str) -> list[list[float]]:
-    """How alike a loss wants each pair of channels (C, C): the target similarity, or 1 for neighbours. places: (C, D)."""
+    """How alike a loss wants each pair of channels (C, C): its target, or 1 for neighbours. places: (C, D)."""
     import torch
 
     from topotune.topography.targets import neighbour_pairs, target_similarity
@@ -97,4 +97,4 @@ def _units(study: ReportStudy) -> Iterator[tuple[str, Any]]:
     if near := analysis.curves(study.looked_at):
         yield "correlation_against_distance", unit_figures.correlation_against_distance(near)
     if maps := analysis.panels(study.folder, study.looked_at):
-        yield "unit_maps", unit_figures.unit_maps(list(maps.values()))
+        yield "unit_maps", unit_figures.unit_maps(maps)

@@ -19,6 +19,7 @@ SYMBOLS = {
 }  # fmt: skip
 DASHES = {"-": "solid", "--": "dash", ":": "dot"}
 DIGITS = 6  # significant ones of a number in the page
+COLUMNS = 3  # of small panels
 PANEL = 230  # pixels, the height of one of several small panels
 
 
@@ -62,9 +63,12 @@ def band(topography: str, x: Sequence[float], low: Sequence[float], high: Sequen
 def curve(topography: str, own: Curve, scale: float, **look: Any) -> list[Trace]:
     """The mean over the seeds, and a band of ± one standard deviation. scale: of the horizontal axis."""
     at = [scale * point.proportion for point in own.points]
-    mean, std = ([100 * (one or 0.0) for one in column] for column in zip(*((p.mean, p.std) for p in own.points)))
+    mean = [100 * point.mean for point in own.points]
+    std = [100 * (point.std or 0.0) for point in own.points]
     text = [
-        f"{label(topography)}<br>at {x:g}: {m:.2f}" + f" ± {s:.2f}" * (point.std is not None) + f"%, {point.seeds} seeds"
+        f"{label(topography)}<br>at {x:g}: {m:.2f}"
+        + f" ± {s:.2f}" * (point.std is not None)
+        + f"%, {point.seeds} seeds"
         for x, m, s, point in zip(at, mean, std, own.points, strict=True)
     ]
     below = [middle - spread for middle, spread in zip(mean, std, strict=True)]

@@ -1,6 +1,6 @@
 """What a paper on a study should cite, in BibTeX: by the names in the study's file."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -19,18 +19,23 @@ _OF_DATA = {
 _OF_MODELS = {"resnet18": "he2016", "vgg16": "simonyan2015", "densenet121": "huang2017"}
 _OF_SAMPLERS = {"tpe": "bergstra2011", "cmaes": "hansen2001", "nsga2": "deb2002", "nsga3": "deb2014"}
 _OF_PRUNERS = {"successive_halving": "li2020", "hyperband": "li2018"}
+# those of ImageNet-C and CIFAR-10-C
+CORRUPTIONS = {
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+}  # fmt: skip
 
 
-def bibtex(asked: Mapping[str, Any], confirmed: bool, corrupted: bool) -> str:
-    """The entries for a study. ``asked``: its file; ``confirmed``, ``corrupted``: whether p values were corrected, and
-    models tried under corruptions."""
+def bibtex(asked: Mapping[str, Any], confirmed: bool, perturbations: Collection[str]) -> str:
+    """The entries for a study. ``asked``: its file; ``confirmed``: whether p values were corrected; ``perturbations``:
+    those that models were tried under."""
     study = asked.get("study", {})
     wanted = ["poli2022"]  # organisations and control are theirs, whatever the loss
     for name, table in (("loss", _OF_LOSSES), ("dataset", _OF_DATA), ("model", _OF_MODELS)):
         wanted += [table[one] for one in choices(asked, name) if one in table]
     wanted += [_OF_SAMPLERS[one] for one in (study.get("sampler", "tpe"),) if one in _OF_SAMPLERS]
     wanted += [_OF_PRUNERS[one] for one in (study.get("pruner", "successive_halving"),) if one in _OF_PRUNERS]
-    wanted += [*_ALWAYS, *(["holm1979"] * confirmed), *(["hendrycks2019"] * corrupted)]
+    wanted += [*_ALWAYS, *(["holm1979"] * confirmed), *(["hendrycks2019"] * bool(CORRUPTIONS & set(perturbations)))]
     known = entries()
     return "\n\n".join(known[key] for key in dict.fromkeys(wanted))
 

@@ -6,12 +6,10 @@ from typing import Any
 
 from topotune.config import NONE
 from topotune.report import published, robustness, tables
-from topotune.report.plot import PANEL, Plot, Trace, axes, curve, grid, label, legend_once, trace
+from topotune.report.plot import COLUMNS, PANEL, Plot, Trace, axes, curve, grid, label, legend_once, trace
 from topotune.report.study import ReportStudy
 from topotune.report.tables import Curve, mean_std
 from topotune.report.wording import interval, points
-
-COLUMNS = 3  # of small panels
 
 
 def confirmed_plot(study: ReportStudy) -> Plot | None:
@@ -40,8 +38,8 @@ def confirmed_plot(study: ReportStudy) -> Plot | None:
         layout["shapes"].append(_line({"x0": 0, "x1": 1, "xref": "paper", "y0": middle, "y1": middle}))
     return Plot(
         drawn, layout,
-        "Test accuracy of the confirmed models: a point a seed, a bar at their mean; the dashed line is the mean of the "
-        "control.",
+        "Test accuracy of the confirmed models: a point a seed, a bar at their mean; the dashed line is the mean of "
+        "the control.",
         "Test accuracy of each confirmed topography: one point a seed, a bar at the mean, and a horizontal line at the "
         "mean of the control.",
     )  # fmt: skip
@@ -60,7 +58,9 @@ def difference_plot(studies: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) 
             words = f"{rows[-1]}: {points(one['difference'])} points, 95% {interval(one['low'], one['high'])}"
             reach = {"array": [100 * one["high"] - middle], "arrayminus": [middle - 100 * one["low"]]}
             bars = {"type": "data", "symmetric": False, "color": trace(name, [], [])["line"]["color"], **reach}
-            drawn.append(trace(name, [middle], [rows[-1]], mode="markers", text=[words], error_x=bars, showlegend=False))
+            drawn.append(
+                trace(name, [middle], [rows[-1]], mode="markers", text=[words], error_x=bars, showlegend=False)
+            )
     if not drawn:
         return None
     layout = axes("Difference from the control (percentage points)", "", shapes=[])

@@ -147,8 +147,8 @@ def pareto_plot(study: ReportStudy) -> Plot | None:
     what = [tables.heading(name) for name in names]
     return Plot(
         drawn, axes(*what),
-        f"The complete trials by their objectives. The {front} large ones are the Pareto front: no trial is better than "
-        "one of them in all objectives.",
+        f"The complete trials by their objectives. The {front} large ones are the Pareto front: no trial is better "
+        "than one of them in all objectives.",
         f"Scatter plot of {' against '.join(what)}: {front} of {len(rows)} trials are the Pareto front.",
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from typing import Any
 from topotune.config import NONE
 from topotune.report import (
     analysis,
+    asked,
     comparison,
     cost,
     methods,
@@ -50,13 +51,13 @@ def section(study: ReportStudy, prefix: str = "") -> tuple[dict[str, Any], dict[
 
 
 def _words(study: ReportStudy) -> dict[str, Any]:
-    summary, asked = study.summary, study.asked
+    summary = study.summary
     counts = summary.get("trials") or tables.count_states(study.trials)
     confirmed = summary.get("confirm") or []
-    corrupted = any(str(row["source"] or "") for row in study.tried)
+    perturbations = {str(row["perturbation"]) for row in study.tried}
     return {
+        "headline": [wording.headline(confirmed), wording.pruning_headline(summary.get("pruning") or [])],
         "sentences": [
-            *filter(None, (wording.headline(confirmed), wording.pruning_headline(summary.get("pruning") or []))),
             wording.trials_sentence(counts), wording.best_sentence(summary.get("best_trial")),
             wording.checkpoint_sentence(summary.get("best_checkpoint")),
         ],
@@ -65,16 +66,16 @@ def _words(study: ReportStudy) -> dict[str, Any]:
             wording.trials_sentence(counts), cost.cost_sentence(cost.spent(study.folder, study.trials)),
             cost.followup_sentence(study.confirmed),
         ],
-        "methods": methods.paragraphs(asked, _versions(summary), bool(confirmed), bool(study.pruned)),
-        "bibtex": references.bibtex(asked, bool(confirmed), corrupted),
+        "methods": methods.paragraphs(study.asked, _versions(summary), bool(confirmed), bool(study.pruned)),
+        "bibtex": references.bibtex(study.asked, bool(confirmed), perturbations),
     }  # fmt: skip
 
 
 def _tables(study: ReportStudy) -> dict[str, Any]:
     board = tables.leaderboard(study.trials)
     return {
-        "settings": tables.settings_table(study.asked),
-        "method": tables.method_table(study.asked),
+        "settings": asked.settings_table(study.asked),
+        "method": asked.method_table(study.asked),
         "leaderboard": board,
         "board": wording.board_caption(study.asked.get("objective", {}), len(board.rows)),
         "areas": tables.pruning_summary(study.summary.get("pruning") or []),
@@ -95,7 +96,7 @@ def _plots(study: ReportStudy) -> dict[str, Plot]:
     drawn["robustness"] = result_plots.robustness_plot(study)
     drawn["correlation"] = unit_plots.correlation_plot(study)
     for number, (key, panels) in enumerate(analysis.panels(study.folder, study.looked_at).items(), start=1):
-        drawn[f"map-{number}"] = unit_plots.map_plot(key[0], panels)
+        drawn[f"map-{number}"] = unit_plots.map_plot(key, panels)
     return {name: one for name, one in drawn.items() if one}
 
 

@@ -13,6 +13,7 @@ from topotune.report.wording import number
 
 SETTINGS_AT_MOST = 6  # panels of one setting each
 BEST = 0.25  # the share of trials that parallel coordinates draw strongly
+APART = 0.08  # of an axis, the least distance of two labels
 WIDE = 30.0  # the ratio of the largest to the smallest value, from which on an axis is logarithmic
 
 
@@ -80,7 +81,7 @@ class _Dimension:
         known = [one for one in values if one is not None]
         self._log = _logarithmic(known)
         self._numbers = all(tables.known(one) and not isinstance(one, bool) for one in known)
-        self._levels = sorted(set(known)) if self._numbers else sorted(set(map(str, known)))
+        self._levels: list[Any] = sorted(set(known)) if self._numbers else tables.in_order(map(str, known))
         self.varies = len(self._levels) > 1
 
     def place(self, value: Any) -> float:
@@ -93,9 +94,13 @@ class _Dimension:
         return float((own - low) / (high - low))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Where, and what is written there: every choice, or the ends and the middle of a range."""
-        few = self._levels if len(self._levels) <= 8 else [self._levels[0], self._levels[-1]]
-        return [(self.place(one), number(one)) for one in few]
+        """Where, and what is written there: every value for which there is room."""
+        found: list[tuple[float, str]] = []
+        for one in (*self._levels[-1:], *self._levels[:-1]):  # the end of the axis has its label in any case
+            place = self.place(one)
+            if all(abs(place - other) >= APART for other, _text in found):
+                found.append((place, number(one)))
+        return found
 
 
 def _dimensions(rows: Sequence[Row], names: Iterable[str]) -> list[_Dimension]:
@@ -110,8 +115,9 @@ def _title(name: str) -> str:
 def parallel_plot(study: ReportStudy) -> Plot | None:
     """A line a complete trial through the values of its settings and its accuracy."""
     rows = sorted(measured(study.trials, "complete"), key=lambda row: -row["validation_accuracy"])
-    rows = [row | {"weight": row["weight"] or None} for row in rows]
-    every = _dimensions(rows, ("topography", "weight", *tables.searched(study.trials), "validation_accuracy"))
+    percents = ((row, 100 * row["validation_accuracy"]) for row in rows)
+    rows = [row | {"weight": row["weight"] or None, "accuracy (%)": round(one, 2)} for row, one in percents]
+    every = _dimensions(rows, ("topography", "weight", *tables.searched(study.trials), "accuracy (%)"))
     if len(every) < 2:
         return None
     best = [row["id"] for row in rows[: math.ceil(BEST * len(rows))]]
@@ -136,7 +142,7 @@ def parallel_plot(study: ReportStudy) -> Plot | None:
         "yaxis": {"visible": False, "range": [-0.14, 1.06]},
     }  # fmt: skip
     return Plot(
-        legend_once(drawn), layout,
+        legend_once(drawn[::-1])[::-1], layout,
         f"A line a complete trial, through the values of its settings; the best {BEST:.0%} are drawn strongly. A trial "
         "that has no such setting passes below its axis.",
         f"Parallel coordinates of {', '.join(one.title for one in every)}.",
@@ -155,4 +161,4 @@ def _lines(
         y += [one.place(row[one.name]) for one in every] + [None]
         words += [words_of(study, row)] * (len(every) + 1)
     look: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}, "text": words}
-    return trace(topography, x, y, **look, line={"width": 2 if strong else 1}, opacity=0.95 if strong else 0.25)
+    return trace(topography, x, y, **look, line={"width": 2 if strong else 1}, opacity=0.95 if strong else 0.35)

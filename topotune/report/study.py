@@ -13,7 +13,7 @@ from topotune.report import analysis, tables
 
 @dataclass(frozen=True)
 class ReportStudy:
-    """What was asked (study.toml), what came of it (summary.json) and the rows of each stage's table, which may be none.
+    """What was asked (study.toml), what came of it (summary.json) and the rows of each stage's table, if any.
 
     looked_at: of analysis.csv, the last layer's. importances: setting -> its share in what the objective varies by,
     which only the search's own journal can say.

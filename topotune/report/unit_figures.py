@@ -1,5 +1,6 @@
 """The figures of the analyses, drawn by matplotlib in the style of the others."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,29 +10,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from topotune.report.analysis import Bin, Key, Panel, by_unit, gap, name_of
-from topotune.report.figures import as_label, legend
+from topotune.report.analysis import Bin, Key, Panel, by_organisation, gap, name_of, role_of
+from topotune.report.figures import as_label, legend, tall
 from topotune.report.style import style_of
 
 
 def correlation_against_distance(curves: Mapping[Key, list[Bin]]) -> Figure:
-    """Mean correlation of pairs of units by their distance, with a band for shuffled positions; lattices, whose unit is
-    a step, have a panel of their own.
+    """Mean correlation of pairs of units by their distance, a panel an organisation, with bands for shuffled positions.
 
     The colour is the topography's; the line says how the positions are handed out.
     """
-    groups = by_unit(curves)
-    figure = Figure(layout="constrained")
-    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    groups = by_organisation(curves)
+    columns = min(len(groups), 3)
+    rows = math.ceil(len(groups) / columns)
+    figure = Figure(figsize=tall(rows), layout="constrained")
     means = [one.mean for bins in curves.values() for one in bins]
     room = 0.1 * (max(means) - min(means)) + 0.01  # the bands of the farthest pairs, which are few, are wider
-    panels[0].set_ylim(min(means) - room, max(means) + room)
-    panels[0].set_ylabel("Mean correlation")
-    handles: list[Line2D] = []
-    for axes, (unit, own) in zip(panels, groups.items(), strict=True):
-        axes.set_xlabel(unit)
-        handles += [_draw_curve(axes, key, bins) for key, bins in own.items()]
-    legend(figure, handles)
+    handles: dict[str, Line2D] = {}
+    for number, (name, own) in enumerate(groups.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        axes.set_ylim(min(means) - room, max(means) + room)
+        axes.set_title(as_label(name))
+        axes.tick_params(labelsize="small")
+        handles |= {role_of(key): _draw_curve(axes, key, bins) for key, bins in own.items()}
+    figure.supylabel("Mean correlation", fontsize="medium")
+    legend(figure, list(handles.values()))
     return figure
 
 
@@ -43,15 +46,15 @@ def _draw_curve(axes: Axes, key: Key, bins: Sequence[Bin]) -> Line2D:
     axes.fill_between(
         at, [one.low for one in bins], [one.high for one in bins], color=style.colour, alpha=0.13, linewidth=0
     )
-    return Line2D([], [], label=as_label(name_of(key)), linewidth=1.6, **look)
+    return Line2D([], [], label=as_label(role_of(key)), linewidth=1.6, **look)
 
 
-def unit_maps(panels: Sequence[Sequence[Panel]]) -> Figure:
+def unit_maps(panels: Mapping[Key, Sequence[Panel]]) -> Figure:
     """A row of maps for each network: every unit is a square at its position."""
-    columns = max(map(len, panels))
+    columns = max(map(len, panels.values()))
     side = rcParams["figure.figsize"][0] / 3.2
     figure = Figure(figsize=(side * columns, 1.05 * side * len(panels)), layout="constrained")
-    for place, own in enumerate(panels):
+    for place, (key, own) in enumerate(panels.items()):
         for column, panel in enumerate(own):
             solid = panel.positions.shape[1] == 3
             axes = figure.add_subplot(
@@ -64,7 +67,7 @@ def unit_maps(panels: Sequence[Sequence[Panel]]) -> Figure:
             look |= {"s": _area(panel.positions, side), "linewidths": 0, "plotnonfinite": True}
             axes.scatter(*coordinates, **(look | {"depthshade": False} if solid else look))
             axes.set_aspect("equal")
-            axes.set_title(as_label(panel.title))
+            axes.set_title(as_label(f"{name_of(key)}:\n{panel.title}"))
             axes.set_axis_off()
     return figure
 

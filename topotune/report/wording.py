@@ -104,18 +104,26 @@ def headline(confirmed: Sequence[Mapping[str, Any]]) -> str:
     if control is None or not others:
         return ""
     sides = [direction(one) for one in others]
-    found = [f"{sides.count(side)} {words}" for side, words in _SIDES.items() if side in sides]
+    found = [f"{sides.count(side)} {_SIDES[side][sides.count(side) > 1]}" for side in _SIDES if side in sides]
     best = max(others, key=lambda one: float(one["mean"]))
     many = f"{len(others)} topographies" if len(others) > 1 else "one topography"
     return (
-        f"Of {many}, {' and '.join(found)} the control in test accuracy ({percent(control['mean'])}%, "
+        f"Of {many}, {_listed(found)} the control in test accuracy ({percent(control['mean'])}%, "
         f"{control['seeds']} seeds); the highest mean is that of "
         f"{configuration(best['topography'], best['weight'])}, {percent(best['mean'])}% ({points(best['difference'])} "
         f"points, 95% interval {interval(best['low'], best['high'])})."
     )
 
 
-_SIDES = {1: "is above", -1: "is below", 0: "not told apart from"}
+_SIDES = {
+    1: ("is above", "are above"), -1: ("is below", "are below"),
+    0: ("cannot be told apart from", "cannot be told apart from"),
+}  # fmt: skip
+
+
+def _listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
 
 
 def direction(one: Mapping[str, Any]) -> int:
@@ -135,8 +143,8 @@ def pruning_headline(areas: Sequence[Mapping[str, Any]]) -> str:
     best = max(known, key=lambda one: float(one["difference"]))
     sure = "" if best.get("low") is None else f", 95% interval {interval(best['low'], best['high'])}"
     return (
-        f"Pruned, {configuration(best['topography'], best['weight'])} keeps most: its mean accuracy over all proportions "
-        f"is {points(best['difference'])} points from the control’s{sure}."
+        f"Pruned, {configuration(best['topography'], best['weight'])} keeps most: its mean accuracy over all "
+        f"proportions is {points(best['difference'])} points from the control’s{sure}."
     )
 
 
