@@ -41,12 +41,13 @@
     return own;
   };
 
-  const draw = (drawing, look, width) => {
+  const draw = async (drawing, look, width) => {
+    if (!drawing.offsetParent) return; // hidden: it has no size
     const { data, layout } = plots[drawing.dataset.plot];
     const gone = hidden();
     const traces = data.filter((trace) => !gone.has(trace.meta?.topography)).map((trace) => painted(trace, look));
     const own = dressed(layout, look, width ?? drawing.clientWidth);
-    return Plotly.react(drawing, traces, width ? { ...own, width } : own, CONFIG);
+    await Plotly.react(drawing, traces, width ? { ...own, width } : own, CONFIG);
   };
 
   const drawAll = async () => {
@@ -75,7 +76,10 @@
   });
   dark.addEventListener("change", drawAll);
   addEventListener("beforeprint", () => { for (const one of drawings) draw(one, LIGHT, PAPER); });
-  addEventListener("afterprint", drawAll);
+  addEventListener("afterprint", async () => {
+    await drawAll();
+    for (const one of drawings) if (one.offsetParent) Plotly.Plots.resize(one); // to the width of the screen
+  });
   if (boxes.some((box) => !box.checked)) filter(); // a browser may remember them
   else drawAll();
 })();
