@@ -29,7 +29,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
       font: { color: look.text, family: "system-ui, sans-serif", size: 13 },
       margin: { l: 60, r: 20, t: 30, b: 50 },
-      legend: width < NARROW ? { orientation: "h", y: -0.2 } : { x: 1.02, y: 1 },
+      legend: width < NARROW ? { orientation: "h", y: -0.3 } : { x: 1.02, y: 1 },
       ...layout,
     };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {

@@ -27,7 +27,8 @@ def write_figures(
     ``approach``, ``organisations`` and ``pruning_accuracy`` are in kind figures 1 to 3 of Poli, Dupoux & Riad (2022).
 
     Raises:
-        InputError: the style is unknown, the size is none, ``out`` is no folder, or a file of the study is damaged.
+        InputError: the style is unknown, the size is none, ``out`` is no folder, a file of the study is damaged, or
+            there is nothing to draw yet.
     """
     if style not in figures.STYLES:
         raise unknown("style", style, figures.STYLES, "--style")
@@ -36,7 +37,10 @@ def write_figures(
         raise InputError(f"--size {given}: width and height must be from {SMALLEST} to {LARGEST} inches")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file; it must be a folder, which need not exist")
-    study, written = ReportStudy.read(folder), []
+    study = ReportStudy.read(folder)
+    if not study.topographies:
+        raise InputError(f"study {folder.name!r} has no rows to draw yet; run: topotune search {folder.study_file}")
+    written = []
     with figures.looking(style, size):
         for name, figure in itertools.chain(_positions(study), _results(study), _units(study)):
             paths = [out / f"{name}{kind}" for kind in KINDS]

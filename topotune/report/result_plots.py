@@ -63,7 +63,7 @@ def difference_plot(studies: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) 
             )
     if not drawn:
         return None
-    layout = axes("Difference from the control (percentage points)", "", shapes=[])
+    layout = axes("Difference (percentage points)", "", shapes=[])
     layout["yaxis"] |= {"automargin": True, "autorange": "reversed", "type": "category"}
     layout["shapes"].append(_line({"x0": 0, "x1": 0, "y0": 0, "y1": 1, "yref": "paper"}))
     return Plot(

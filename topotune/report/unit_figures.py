@@ -14,6 +14,8 @@ from topotune.report.analysis import Bin, Key, Panel, by_organisation, gap, name
 from topotune.report.figures import as_label, legend, tall
 from topotune.report.style import style_of
 
+SMALLEST = 1.5  # inches, of one map: its title needs so many
+
 
 def correlation_against_distance(curves: Mapping[Key, list[Bin]]) -> Figure:
     """Mean correlation of pairs of units by their distance, a panel an organisation, with bands for shuffled positions.
@@ -52,7 +54,7 @@ def _draw_curve(axes: Axes, key: Key, bins: Sequence[Bin]) -> Line2D:
 def unit_maps(panels: Mapping[Key, Sequence[Panel]]) -> Figure:
     """A row of maps for each network: every unit is a square at its position."""
     columns = max(map(len, panels.values()))
-    side = rcParams["figure.figsize"][0] / 3.2
+    side = max(rcParams["figure.figsize"][0] / 3.2, SMALLEST)
     figure = Figure(figsize=(side * columns, 1.05 * side * len(panels)), layout="constrained")
     for place, (key, own) in enumerate(panels.items()):
         for column, panel in enumerate(own):
