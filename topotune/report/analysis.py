@@ -116,8 +116,9 @@ def _ordered(keys: Any) -> list[Key]:
     return sorted(known, key=lambda key: (key[0] != NONE, names.index(key[0]), names.index(key[1])))
 
 
-def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[Key, list[Panel]]:
-    """The maps of the first model of each topography, for each of the positions that it is looked at.
+def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[str, dict[Key, list[Panel]]]:
+    """The maps of the first model of each topography, for each of the positions that it is looked at: by organisation,
+    the control beside what was trained on it.
 
     Raises:
         InputError: a file of maps is damaged.
@@ -126,14 +127,14 @@ def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[Key, list[Panel]]:
     for row in rows:
         if row["positions"]:
             first.setdefault((row["topography"], row["positions"]), row)
-    drawn = {}
+    drawn: dict[str, dict[Key, list[Panel]]] = {}
     for key in _ordered(first):
         layer, weights = first[key]["layer"], first[key]["weights"]
         maps = read_arrays(folder.analysis_table.with_suffix("") / f"{weights}.npz")
         places = maps.get(f"{layer}/positions/{key[1]}")
         own = [(name, maps[f"{layer}/{name}"]) for name in MAPS if f"{layer}/{name}" in maps]
         if places is not None and own:
-            drawn[key] = [
+            drawn.setdefault(arrangement_of(key[1])[0], {})[key] = [
                 Panel(MAPS[which], places, values if values.ndim == 1 else values[0],
                       which == "orientation")
                 for which, values in own

@@ -146,7 +146,8 @@ def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
         handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=1, label="mean of the control"))
     below = ("control" if name == NONE else _strength(one.weight) for name, one in confirmed.items())
     names = [f"{as_label(name)}\n{line}" for name, line in zip(confirmed, below, strict=True)]
-    axes.set_xticks(range(len(names)), names, fontsize="small")
+    slant: dict[str, Any] = {"rotation": 35, "ha": "right"} if len(names) > 5 else {}  # else they would touch
+    axes.set_xticks(range(len(names)), names, fontsize="small", **slant)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="x")
     legend(figure, handles)
@@ -164,19 +165,14 @@ def pruning_accuracy(curves: Mapping[str, Curve]) -> Figure:
 
 def robustness_accuracy(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
     """Accuracy against the level, a panel a perturbation: as ``pruning_accuracy``."""
-    columns = min(len(curves), 3)
-    rows = math.ceil(len(curves) / columns)
-    figure = Figure(figsize=tall(rows), layout="constrained")
-    for number, (perturbation, own) in enumerate(curves.items(), start=1):
-        axes = figure.add_subplot(rows, columns, number)
+    figure, panels = small_panels(list(curves))
+    for axes, own in zip(panels, curves.values(), strict=True):
         for name, curve in own.items():
             _draw_curve(axes, name, curve, 1)
-        axes.set_title(as_label(perturbation))
-        axes.tick_params(labelsize="small")
     figure.supxlabel("Level", fontsize="medium")
     figure.supylabel("Accuracy (%)", fontsize="medium")
     names = dict.fromkeys(name for own in curves.values() for name in own)
-    legend(figure, [_handle(name, joined=True) for name in names])
+    legend(figure, [_handle(name, joined=True) for name in names], below=True)
     return figure
 
 
@@ -193,10 +189,18 @@ def _draw_curve(axes: Axes, name: str, curve: Curve, scale: float) -> None:
     axes.fill_between(at, below, above, color=colour, alpha=0.13, linewidth=0)
 
 
-def tall(rows: int) -> tuple[float, float]:
-    """The size of a figure with so many rows of small panels."""
+def small_panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """A figure of small panels with these titles, three a row."""
     width, height = rcParams["figure.figsize"]
-    return width, max(height, 0.5 * height * rows)
+    columns = min(len(titles), 3)
+    rows = math.ceil(len(titles) / columns)
+    figure = Figure(figsize=(width * (1 + 0.1 * columns), max(height, 0.65 * height * rows)), layout="constrained")
+    panels = [figure.add_subplot(rows, columns, number) for number in range(1, len(titles) + 1)]
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set_title(as_label(title))
+        axes.tick_params(labelsize="small")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    return figure, panels
 
 
 def _strength(weight: float) -> str:
@@ -218,9 +222,10 @@ def _handle(name: str, *, joined: bool) -> Line2D:
     return Line2D([], [], color=colour, marker=marker, markersize=6, linestyle=line if joined else "none", label=label)
 
 
-def legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """A legend beside the axes."""
-    figure.legend(handles=list(handles), loc="outside right upper")
+def legend(figure: Figure, handles: Sequence[Any], *, below: bool = False) -> None:
+    """A legend beside the axes, or below them."""
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": 4} if below else {"loc": "outside right upper"}
+    figure.legend(handles=list(handles), **place)
 
 
 def as_label(name: str) -> str:

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from topotune.config import NONE
 from topotune.files import write_text
-from topotune.report import comparison, result_plots, tables
+from topotune.report import comparison, result_plots, tables, wording
 from topotune.report.plot import Plot, as_json
 from topotune.report.section import section
 from topotune.report.study import ReportStudy
@@ -50,7 +50,7 @@ def _render(studies: Sequence[ReportStudy]) -> str:
     # every value is escaped: names and settings are whatever a study file holds
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_text("page.html.j2")).render(
-        title=" and ".join(study.name for study in studies),
+        title=wording.listed([study.name for study in studies]),
         studies=told,
         several=several,
         level=3 if several else 2,

@@ -100,5 +100,5 @@ def _units(study: ReportStudy) -> Iterator[tuple[str, Any]]:
     """What the units represent."""
     if near := analysis.curves(study.looked_at):
         yield "correlation_against_distance", unit_figures.correlation_against_distance(near)
-    if maps := analysis.panels(study.folder, study.looked_at):
-        yield "unit_maps", unit_figures.unit_maps(maps)
+    for name, own in analysis.panels(study.folder, study.looked_at).items():
+        yield f"unit_maps-{name}", unit_figures.unit_maps(own)

@@ -95,7 +95,8 @@ def _plots(study: ReportStudy) -> dict[str, Plot]:
         drawn[f"pruning-{number}"] = result_plots.pruning_plot(study, way, curves)
     drawn["robustness"] = result_plots.robustness_plot(study)
     drawn["correlation"] = unit_plots.correlation_plot(study)
-    for number, (key, panels) in enumerate(analysis.panels(study.folder, study.looked_at).items(), start=1):
+    maps = analysis.panels(study.folder, study.looked_at).values()
+    for number, (key, panels) in enumerate((one for own in maps for one in own.items()), start=1):
         drawn[f"map-{number}"] = unit_plots.map_plot(key, panels)
     return {name: one for name, one in drawn.items() if one}
 

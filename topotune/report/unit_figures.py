@@ -1,6 +1,5 @@
 """The figures of the analyses, drawn by matplotlib in the style of the others."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from topotune.report.analysis import Bin, Key, Panel, by_organisation, gap, name_of, role_of
-from topotune.report.figures import as_label, legend, tall
+from topotune.report.figures import as_label, legend, small_panels
 from topotune.report.style import style_of
 
 SMALLEST = 1.5  # inches, of one map: its title needs so many
@@ -23,32 +22,27 @@ def correlation_against_distance(curves: Mapping[Key, list[Bin]]) -> Figure:
     The colour is the topography's; the line says how the positions are handed out.
     """
     groups = by_organisation(curves)
-    columns = min(len(groups), 3)
-    rows = math.ceil(len(groups) / columns)
-    figure = Figure(figsize=tall(rows), layout="constrained")
+    figure, panels = small_panels(list(groups))
     means = [one.mean for bins in curves.values() for one in bins]
     room = 0.1 * (max(means) - min(means)) + 0.01  # the bands of the farthest pairs, which are few, are wider
     handles: dict[str, Line2D] = {}
-    for number, (name, own) in enumerate(groups.items(), start=1):
-        axes = figure.add_subplot(rows, columns, number)
+    for axes, own in zip(panels, groups.values(), strict=True):
         axes.set_ylim(min(means) - room, max(means) + room)
-        axes.set_title(as_label(name))
-        axes.tick_params(labelsize="small")
         handles |= {role_of(key): _draw_curve(axes, key, bins) for key, bins in own.items()}
     figure.supylabel("Mean correlation", fontsize="medium")
-    legend(figure, list(handles.values()))
+    legend(figure, list(handles.values()), below=True)
     return figure
 
 
 def _draw_curve(axes: Axes, key: Key, bins: Sequence[Bin]) -> Line2D:
     style, line = style_of(key[0]), style_of(key[1]).line
     at = [one.distance for one in bins]
-    look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 4, "linestyle": line}
-    axes.plot(at, [one.mean for one in bins], linewidth=1.6, **look)
+    look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 3, "linestyle": line}
+    axes.plot(at, [one.mean for one in bins], linewidth=1.2, **look)
     axes.fill_between(
         at, [one.low for one in bins], [one.high for one in bins], color=style.colour, alpha=0.13, linewidth=0
     )
-    return Line2D([], [], label=as_label(role_of(key)), linewidth=1.6, **look)
+    return Line2D([], [], label=as_label(role_of(key)), linewidth=1.2, **look)
 
 
 def unit_maps(panels: Mapping[Key, Sequence[Panel]]) -> Figure:

@@ -106,12 +106,16 @@ def headline(confirmed: Sequence[Mapping[str, Any]]) -> str:
     sides = [direction(one) for one in others]
     found = [f"{sides.count(side)} {_SIDES[side][sides.count(side) > 1]}" for side in _SIDES if side in sides]
     best = max(others, key=lambda one: float(one["mean"]))
-    many = f"{len(others)} topographies" if len(others) > 1 else "one topography"
+    named = configuration(best["topography"], best["weight"])
+    told = f"Of {len(others)} topographies, {listed(found)}"
+    if len(others) == 1:
+        told = f"{named} {_SIDES[sides[0]][0]}"
+    elif not any(sides):
+        told = f"None of {len(others)} topographies can be told apart from"
     return (
-        f"Of {many}, {_listed(found)} the control in test accuracy ({percent(control['mean'])}%, "
-        f"{control['seeds']} seeds); the highest mean is that of "
-        f"{configuration(best['topography'], best['weight'])}, {percent(best['mean'])}% ({points(best['difference'])} "
-        f"points, 95% interval {interval(best['low'], best['high'])})."
+        f"{told} the control in test accuracy ({percent(control['mean'])}%, {control['seeds']} seeds); "
+        f"{'its mean is' if len(others) == 1 else f'the highest mean is that of {named},'} {percent(best['mean'])}% "
+        f"({points(best['difference'])} points, 95% interval {interval(best['low'], best['high'])})."
     )
 
 
@@ -121,7 +125,7 @@ _SIDES = {
 }  # fmt: skip
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
 

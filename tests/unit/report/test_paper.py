@@ -16,10 +16,11 @@ from topotune.topography.positions import positions
 
 NAMES = {
     "approach", "organisations", "accuracy_against_weight", "confirmed_accuracy", "pruning_accuracy",
-    "correlation_against_distance", "unit_maps",
+    "correlation_against_distance", "unit_maps-grid2d",
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_figure_is_there_as_pdf_and_png(make_study: MakeStudy, tmp_path: Path) -> None:
     out = tmp_path / "figures"
     written = write_figures(folder_with_units(make_study), out, "paper", (3.5, 2.5))
