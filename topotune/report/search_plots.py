@@ -102,6 +102,11 @@ def words_of(study: ReportStudy, row: Row) -> str:
     return "<br>".join([f"trial {row['id']}: {label(str(row['topography']))}", *strength, *searched, accuracy])
 
 
+def briefly(row: Row) -> str:
+    """Likewise, where the plot itself shows its settings."""
+    return f"trial {row['id']}: {label(str(row['topography']))}, {100 * row['validation_accuracy']:.2f}%"
+
+
 def history_plot(study: ReportStudy) -> Plot | None:
     """The first objective of the complete trials in their order, and the best so far."""
     name = study.objectives[0]
@@ -172,9 +177,10 @@ def learning_plot(study: ReportStudy) -> Plot | None:
         for row, points in (one for one in curves if one[0]["topography"] == topography):
             x += [at for at, _value in points] + [None]  # a gap between one trial's line and the next
             y += [value for _at, value in points] + [None]
-            words += [f"trial {row['id']}: {label(topography)}<br>epoch {at}: {one:.2f}%" for at, one in points] + [""]
+            words += [str(row["id"])] * (len(points) + 1)
+        told = f"trial %{{text}}: {label(topography)}<br>epoch %{{x}}: %{{y:.2f}}%<extra></extra>"
         look = {"mode": "lines+markers", "line": {"width": 1}, "marker": {"size": 3}, "opacity": 0.7}
-        drawn.append(trace(topography, x, y, text=words, **look))
+        drawn.append(trace(topography, x, y, text=words, hovertemplate=told, **look))
     many = "all" if len(curves) == len(study.trials) else f"the best {len(curves)}"
     return Plot(
         drawn, axes("Epoch", "Validation accuracy (%)"),

@@ -7,7 +7,7 @@ from typing import Any
 from topotune.files import Row
 from topotune.report import tables
 from topotune.report.plot import PANEL, Plot, Trace, axes, grid, legend_once, trace
-from topotune.report.search_plots import measured, words_of
+from topotune.report.search_plots import briefly, measured
 from topotune.report.study import ReportStudy
 from topotune.report.wording import number
 
@@ -57,7 +57,7 @@ def settings_plot(study: ReportStudy) -> Plot | None:
         for name, ref in zip(names, refs, strict=True):
             own = [row for row in rows if row["topography"] == topography and row[name] is not None]
             values = [100 * row["validation_accuracy"] for row in own]
-            words = [words_of(study, row) for row in own]
+            words = [briefly(row) for row in own]
             look = {"mode": "markers", "marker": {"size": 6}, "text": words}
             drawn.append(trace(topography, [row[name] for row in own], values, **look, **ref))
     return Plot(
@@ -127,7 +127,7 @@ def parallel_plot(study: ReportStudy) -> Plot | None:
         for strong in (False, True):
             chosen = [row for row in own if (row["id"] in best) == strong]
             if chosen:
-                drawn.append(_lines(study, topography, chosen, every, strong=strong))
+                drawn.append(_lines(topography, chosen, every, strong=strong))
     notes = [
         {"x": at, "y": place, "text": text, "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11}}
         for at, one in enumerate(every)
@@ -150,15 +150,13 @@ def parallel_plot(study: ReportStudy) -> Plot | None:
     )  # fmt: skip
 
 
-def _lines(
-    study: ReportStudy, topography: str, rows: Sequence[Row], every: Sequence[_Dimension], *, strong: bool
-) -> Trace:
+def _lines(topography: str, rows: Sequence[Row], every: Sequence[_Dimension], *, strong: bool) -> Trace:
     x: list[Any] = []
     y: list[Any] = []
     words: list[str] = []
     for row in rows:
         x += [*range(len(every)), None]
         y += [one.place(row[one.name]) for one in every] + [None]
-        words += [words_of(study, row)] * (len(every) + 1)
+        words += [briefly(row)] * (len(every) + 1)
     look: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}, "text": words}
     return trace(topography, x, y, **look, line={"width": 2 if strong else 1}, opacity=0.95 if strong else 0.35)

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from tests.unit.report.conftest import MakeStudy
+from tests.unit.report.conftest import MakeStudy, write
 from tests.unit.report.test_analysis import folder_with_units
 from tests.unit.report.test_robustness import robustness_rows
 from topotune.files import read_csv, write_csv
@@ -158,3 +158,12 @@ def test_maps_have_a_square_a_unit_in_any_dimension(name: str) -> None:
 def test_numbers_in_the_page_are_short_and_known() -> None:
     found = plot.as_json({"a": plot.Plot([{"x": [1 / 3, float("nan"), "</script>"]}], {}, "", "", 9)})
     assert found == '{"a":{"data":[{"x":[0.333333,null,"\\u003c/script>"]}],"layout":{"height":9}}}'
+
+
+@pytest.mark.slow
+def test_a_page_stays_small_however_many_trials_there_are(make_study: MakeStudy) -> None:
+    folder = make_study(trials={"count": 1000})
+    curve = [{"epoch": epoch, "validation_accuracy": 1 - 1 / (epoch + 0.1234)} for epoch in range(1, 101)]
+    for trial in range(1000):
+        write_csv(folder.trial(trial) / "metrics.csv", list(curve[0]), curve)
+    assert write(folder, IMPORTANCES).stat().st_size < 8 * 2**20
