@@ -115,6 +115,16 @@ def test_topographies_are_filtered_with_the_keyboard(
     assert complaints == []
 
 
+def test_nothing_leaves_the_page(whole: StudyFolder, open_page: Open, complaints: list[str]) -> None:
+    """Plotly's own button that uploads a plot is not there, and the page's policy would not let it."""
+    page = open_page(write(whole))
+    buttons = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map((one) => one.ariaLabel)")
+    assert set(buttons) == {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"}
+    page.evaluate("fetch('https://cloud.example/x').catch(() => {})")
+    _until(page, "true")
+    assert any("Content Security Policy" in one and "connect-src" in one for one in complaints)
+
+
 def test_a_screen_reader_is_told_what_is_there(whole: StudyFolder, open_page: Open) -> None:
     page = open_page(write(whole))
     assert page.get_by_role("img", name="Accuracy against the proportion pruned").is_visible()

@@ -7,9 +7,12 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const NARROW = 640; // pixels: from here on the legend stands beside a plot, not under it
   const PAPER = 680; // pixels, the width of a printed plot
-  const LIGHT = { text: "#1c1f23", quiet: "#59616b", line: "#d5d9de" };
-  const DARK = { text: "#e4e7ea", quiet: "#a3abb5", line: "#3a4048" };
-  const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const LIGHT = { text: "#1c1f23", quiet: "#59616b", line: "#d5d9de", page: "#ffffff" };
+  const DARK = { text: "#e4e7ea", quiet: "#a3abb5", line: "#3a4048", page: "#16191d" };
+  const CONFIG = {
+    responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    showSendToCloud: false, plotlyServerURL: "", // nothing of a study leaves its page
+  };
   let round = 0; // of drawing: a later one ends an earlier one
 
   const hidden = () => new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
@@ -28,6 +31,8 @@
     const own = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
       font: { color: look.text, family: "system-ui, sans-serif", size: 13 },
+      hoverlabel: { bgcolor: look.page, font: { color: look.text } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: look.quiet, activecolor: look.text },
       margin: { l: 60, r: 20, t: 30, b: 50 },
       legend: width < NARROW ? { orientation: "h", y: -0.3 } : { x: 1.02, y: 1 },
       ...layout,

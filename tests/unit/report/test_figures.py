@@ -10,9 +10,7 @@ from PIL import Image
 
 from topotune.config import NONE
 from topotune.report import figures
-from topotune.report.style import CONTROL_COLOUR, style_of
 from topotune.report.tables import Confirmed, Curve, CurvePoint, Point
-from topotune.topography import POSITIONS
 
 CONFIRMED = {NONE: Confirmed(0.0, (0.97, 0.98)), "grid2d": Confirmed(0.3, (0.99,))}
 
@@ -23,13 +21,6 @@ def _values(data: Any) -> list[float]:
 
 def _labels(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_every_topography_has_its_own_look() -> None:
-    looks = {style_of(name) for name in (NONE, *POSITIONS)}
-    assert len(looks) == len(POSITIONS) + 1
-    assert style_of(NONE).colour == CONTROL_COLOUR
-    assert style_of("of another version") == style_of("of a third")
 
 
 def test_listed_weights_are_marked_and_set_apart() -> None:
