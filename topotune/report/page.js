@@ -30,6 +30,7 @@
   const dressed = (layout, look, width) => {
     const own = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
+      dragmode: width < NARROW ? false : "zoom", // a finger scrolls
       font: { color: look.text, family: "system-ui, sans-serif", size: 13 },
       hoverlabel: { bgcolor: look.page, font: { color: look.text } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: look.quiet, activecolor: look.text },
