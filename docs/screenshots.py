@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 TALL, WIDE = (1100, 2600), (1700, 1000)  # width, height
+PATIENCE = 60_000  # ms of the page's own clock
 COMPARED = 5  # of the best trials
 
 
@@ -29,12 +30,11 @@ def main() -> None:
     options = parser.parse_args()
     photograph((options.study / "report.html").resolve().as_uri(), options.out / "report.png", TALL)
     if options.mlflow:
-        wait = "--virtual-time-budget=60000"  # ms: the page asks the server for its data
-        photograph(compare_page(options.mlflow, options.study.name), options.out / "mlflow-compare.png", WIDE, wait)
+        photograph(compare_page(options.mlflow, options.study.name), options.out / "mlflow-compare.png", WIDE)
 
 
-def photograph(address: str, path: Path, size: tuple[int, int], *options: str) -> None:
-    """One page as PNG, from its top."""
+def photograph(address: str, path: Path, size: tuple[int, int]) -> None:
+    """One page as PNG, from its top, once its scripts have drawn it."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if not chromium:
         sys.exit("no chromium: apt-get install chromium")
@@ -42,7 +42,7 @@ def photograph(address: str, path: Path, size: tuple[int, int], *options: str) -
         words = [
             chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
             f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", f"--screenshot={path.resolve()}",
-            *options, address,
+            f"--virtual-time-budget={PATIENCE}", address,
         ]  # fmt: skip
         subprocess.run(words, check=True, capture_output=True, timeout=200)
     print(path)

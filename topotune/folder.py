@@ -13,7 +13,8 @@
   analysis/       a file a confirmed model: maps to draw (tables' column weights names it)
   best/           the best checkpoint so far
   mlflow/         what MLflow is told (tracking)
-  figures/  report.html  summary.json
+  figures/        what topotune figures drew
+  report.html  summary.json
 """
 
 import fcntl

@@ -1,7 +1,6 @@
 """How one study stands: its best trials, what they cost, what matters, what was confirmed. For people and programs."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -9,11 +8,11 @@ from typing import Any
 from topotune.config import NONE
 from topotune.files import Row, read_csv, read_table
 from topotune.folder import StudyFolder, ranked
-from topotune.report import tables, wording
+from topotune.report import cost, tables, wording
 from topotune.search.space import StudyFile
 from topotune.search.study_file import load_study
 from topotune.show import columns
-from topotune.training import CONFIG, METRICS, WEIGHTS
+from topotune.training import METRICS, WEIGHTS
 
 
 def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, Any]:
@@ -25,7 +24,6 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
     leaderboard if asked for.
     """
     trials, file = read_csv(folder.trials_table), load_study(folder.study_file)
-    own = [row for row in trials if not row.get("source")]  # what earlier studies measured cost nothing here
     best = ranked(trials)[:top]
     summary = read_table(folder.summary) if folder.summary.exists() else {}
     return {
@@ -33,7 +31,7 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
         "path": str(folder.path),
         "leaderboard": best,
         "states": tables.count_states(trials),
-        "spent": _spent(folder, own),
+        "spent": cost.spent(folder, trials),
         "disk": _disk(folder),
         "seeds": file.replicates,
         **_searched(folder, file),
@@ -76,30 +74,9 @@ def standing_text(folder: StudyFolder, top: int, curves: bool = False) -> str:
 
 
 def _costs(found: dict[str, Any]) -> list[str]:
-    spent, disk = found["spent"], found["disk"]
-    if not spent["epochs"]:
-        return []
-    share = spent["epochs_saved"] / (spent["epochs"] + spent["epochs_saved"])
-    return [
-        f"Trained {spent['epochs']:,} epochs in {_time(spent['seconds'])}; early stopping saved "
-        f"{spent['epochs_saved']:,} ({share:.0%}).",
-        f"On disk {_size(disk['all'])}, the trials' weights {_size(disk['trial_weights'])}.",
-    ]
-
-
-def _spent(folder: StudyFolder, trials: Sequence[Row]) -> dict[str, Any]:
-    """What the search has taken: epochs, the seconds in them, and the epochs that pruned trials did not take."""
-    saved = 0
-    for row in trials:
-        config = folder.trial(row["id"]) / CONFIG
-        if row["state"] == "pruned" and config.exists():
-            saved += read_table(config)["epochs"] - _epochs(row)
-    seconds = sum(row.get("seconds") or 0.0 for row in trials)
-    return {"epochs": sum(map(_epochs, trials)), "seconds": seconds, "epochs_saved": saved}
-
-
-def _epochs(row: Row) -> int:
-    return int(row.get("epochs") or 0)
+    told, disk = cost.cost_sentence(found["spent"]), found["disk"]
+    kept = f"On disk {_size(disk['all'])}, the trials' weights {_size(disk['trial_weights'])}."
+    return [told, kept] if told else []
 
 
 def _disk(folder: StudyFolder) -> dict[str, int]:
@@ -139,11 +116,6 @@ def _curve(folder: StudyFolder, row: Row, seeds: int) -> dict[str, float]:
         for epoch in read_csv(path / METRICS):
             every.setdefault(str(epoch["epoch"]), []).append(epoch["validation_accuracy"])
     return {epoch: fmean(values) for epoch, values in every.items()}
-
-
-def _time(seconds: float) -> str:
-    hours, left = divmod(round(seconds), 3600)
-    return f"{hours}:{left // 60:02}:{left % 60:02} h" if hours else f"{left // 60}:{left % 60:02} min"
 
 
 def _size(count: float) -> str:

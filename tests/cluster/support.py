@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from topotune.cli import _parser
+from topotune.arguments import parser
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"
@@ -63,7 +63,7 @@ def check(words: list[str]) -> None:
 
 def _topotune(words: list[str]) -> None:
     try:
-        _parser().parse_args(words)
+        parser().parse_args(words)
     except SystemExit as error:
         raise ValueError(f"topotune {' '.join(words)}") from error
 

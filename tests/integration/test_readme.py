@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from topotune.cli import _parser
+from topotune.arguments import parser
 from topotune.config import TrialConfig
 from topotune.search.study_file import load_study
 from topotune.training.fit import fit
@@ -67,5 +67,5 @@ def test_every_command_is_one() -> None:
     assert len(lines) > 10
     for line in lines:
         _, *words = shlex.split(line.replace("\\\n", " "), comments=True)
-        _parser().parse_args(words)
+        parser().parse_args(words)
         assert all((ROOT / word).is_file() for word in words if word.startswith("search_spaces/")), line

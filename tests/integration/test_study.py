@@ -114,7 +114,7 @@ def test_its_folder_holds_what_folder_py_says(study: Studied) -> None:
     names = {path.name for path in study.folder.iterdir()}
     assert names - {"ray", ".lock"} == {
         "study.toml", "journal.log", "trials", "trials.csv", "confirm", "confirm.csv", "pruning.csv", "best", "mlflow",
-        "figures", "report.html", "summary.json",
+        "report.html", "summary.json",
     }  # fmt: skip
     temporary = [path for path in study.folder.rglob(".*") if path.name != ".lock" and "ray" not in path.parts]
     assert not temporary
@@ -257,13 +257,13 @@ def test_the_report_names_the_numbers(study: Studied) -> None:
         own = [float(row["test_accuracy"]) for row in study.confirmed if row["topography"] == name]
         assert f"{50 * sum(own):.2f} ± " in text
     assert all(row["config_hash"] in text for row in study.confirmed)
-    assert not re.search(r"""(src|href)=["']?(https?:|/|\.)""", page)  # nothing from elsewhere
-    drawings = sorted(path.name for path in (study.folder / "figures").iterdir())
-    searched = {"search_history.png", "search_curves.png", "search_slices.png", "search_parallel.png"}
-    searched |= {"search_importances.png"} if len(complete) >= 10 else set()
-    assert set(drawings) == {"accuracy_against_weight.png", "confirmed_accuracy.png", "pruning_accuracy.png"} | searched
-    assert page.count("data:image/") == len(drawings)
-    assert len(page) < 2 * 2**20
+    own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)=["']?(https?:|/|\.)""", own)  # nothing from elsewhere
+    plots = set(re.findall(r'data-plot="([^"]+)"', own))
+    searched = {"weight", "history", "learning", "settings", "parallel"}
+    searched |= {"importances"} if len(complete) >= 10 else set()
+    assert plots == searched | {"confirmed", "differences", "pruning-1"}
+    assert len(page) < 8 * 2**20
 
 
 def history(client: Any, run: Any, metric: str) -> dict[int, float]:
@@ -351,8 +351,6 @@ def test_mlflow_has_the_files(study: Studied) -> None:
         assert artifacts(f"confirm/{row['config_hash']}", "checkpoint") == sizes
     assert set(artifacts("study", "best")) == set(checkpoint)
     assert set(artifacts("study", "report")) == {"report.html", "summary.json", "study.toml", "trials.csv"}
-    drawn = {path.name for path in (study.folder / "figures").iterdir()}
-    assert set(artifacts("study", "report/figures")) == drawn
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # MLflow's own
@@ -452,7 +450,7 @@ def test_stage_by_stage_equals_run_and_a_greater_budget_goes_on(study: Studied, 
     studies = tmp_path / "moved"
     copy = studies / "small"
     shutil.copytree(study.folder, copy)
-    for name in ("confirm", "figures", "best"):
+    for name in ("confirm", "best"):
         shutil.rmtree(copy / name)
     for name in ("confirm.csv", "pruning.csv", "report.html", "summary.json"):
         (copy / name).unlink()
@@ -464,7 +462,6 @@ def test_stage_by_stage_equals_run_and_a_greater_budget_goes_on(study: Studied, 
     assert (copy / "pruning.csv").read_bytes() == (study.folder / "pruning.csv").read_bytes()
     for name in ("best", *(row["checkpoint"] for row in study.confirmed)):
         assert same_weights(topotune.load_checkpoint(copy / name), topotune.load_checkpoint(study.folder / name))
-    assert set(snapshot(copy / "figures")) == set(snapshot(study.folder / "figures"))
     moved = by_key(tracked(f"sqlite:///{studies / 'mlflow.db'}", "small")[1])
     assert moved.keys() == by_key(tracked(study.store, "small")[1]).keys()
 

@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"arguments"},
     {"commands"},
     {"standing"},
     {"show", "stages", "sync", "plan"},
@@ -32,7 +33,7 @@ LAYERS = (
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 UNDER_TRAINING = {"training", "config", "recipes", "data", "losses", "models", "topography", "files", "errors"}
-HEAVY = ("ray", "optuna", "mlflow", "matplotlib", "jinja2", "rich", "psutil")
+HEAVY = ("ray", "optuna", "mlflow", "matplotlib", "plotly", "jinja2", "rich", "psutil")
 
 OWNERS = {
     "ray": {"search/adapter.py", "search/job.py", "search/trial.py", "search/runner.py"},
@@ -41,7 +42,6 @@ OWNERS = {
         for name in (
             "analysis",
             "parameters",
-            "plots",
             "retention",
             "scheduler",
             "storage",
@@ -53,7 +53,8 @@ OWNERS = {
     },
     "mlflow": {"tracking/experiment.py", "tracking/registry.py"},
     "psutil": {"search/system.py"},
-    "matplotlib": {"report/figures.py", "report/unit_figures.py"},
+    "matplotlib": {"report/figures.py", "report/position_figures.py", "report/unit_figures.py"},
+    "plotly": {"report/page.py"},
     "jinja2": {"report/page.py"},
     "rich": {"progress.py"},
     "statsmodels": {"followup/statistics.py"},

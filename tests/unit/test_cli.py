@@ -17,8 +17,8 @@ from topotune.errors import InputError
 
 ROOT = str(Path(__file__).resolve().parents[2])
 COMMANDS = (
-    "run", "search", "confirm", "report", "prune", "robustness", "analyze", "plan", "studies", "show", "positions",
-    "ui", "sync", "data", "train", "compact",
+    "run", "search", "confirm", "report", "submit", "prune", "robustness", "analyze", "plan", "studies", "show",
+    "figures", "positions", "ui", "sync", "data", "train", "compact",
 )  # fmt: skip
 
 
@@ -63,6 +63,35 @@ def test_wrong_input_is_one_line_and_code_2(tmp_path: Path, capsys: pytest.Captu
         words = ["--mlflow", f"sqlite:///{tmp_path}/x.db", "--port", taken.getsockname()[1]]
         assert "cannot listen there" in _error(capsys, "ui", "--studies", tmp_path, *words)
     assert "--top 0: must be at least 1" in _error(capsys, "show", "any", "--studies", tmp_path, "--top", 0)
+
+
+def test_one_page_of_several_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As they stand: these have asked, and run nothing yet."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "study.toml").write_text(f'[study]\nname = "{name}"\n')
+    words = ["report", "a", "b", "--studies", str(tmp_path)]
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"report:  {tmp_path / 'report.html'}\n"
+    assert "<title>a and b – topotune report</title>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert main([*words, "--out", str(tmp_path / "new" / "other.html")]) == 0
+    assert capsys.readouterr().out == f"report:  {tmp_path / 'new' / 'other.html'}\n"
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["study.toml"]
+    where = ("--studies", tmp_path)
+    assert "study 'a' is named twice" in _error(capsys, "report", "a", tmp_path / "a", *where)
+    assert "--set epochs=2: is for the report of one study" in _error(capsys, *words, "--set", "epochs=2")
+    assert "no study 'c'" in _error(capsys, "report", "a", "c", *where)
+
+
+def test_figures_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "study.toml").write_text('[study]\nname = "a"\n')
+    where = ("--studies", tmp_path)
+    assert "no study 'b'" in _error(capsys, "figures", "b", *where)
+    assert "has no rows to draw yet" in _error(capsys, "figures", "a", *where)
+    assert "unknown style 'x'" in _error(capsys, "figures", "a", "--style", "x", *where)
+    assert "--size 1 99: width and height" in _error(capsys, "figures", "a", "--size", 1, 99, *where)
+    assert not (tmp_path / "a" / "figures").exists()
 
 
 def test_what_the_machine_could_not_do_is_one_line_and_code_1(

@@ -156,8 +156,3 @@ def test_json_has_no_nan(folder: StudyFolder) -> None:
 )
 def test_sizes(count: float, text: str) -> None:
     assert standing._size(count) == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(9, "0:09 min"), (3599.7, "1:00:00 h"), (90061, "25:01:01 h")])
-def test_times(seconds: float, text: str) -> None:
-    assert standing._time(seconds) == text

@@ -49,6 +49,18 @@ def show(options: argparse.Namespace) -> None:
     print(as_json(standing(*asked)) if options.json else standing_text(*asked))
 
 
+def figures(options: argparse.Namespace) -> None:
+    """Pictures of a study's results."""
+    from topotune.folder import open_study
+    from topotune.report.paper import write_figures
+
+    folder = open_study(options.target, studies_folder(options))
+    out = options.out or folder.figures
+    size = tuple(options.size) if options.size else None
+    for path in write_figures(folder, out, options.style, size):
+        print(path)
+
+
 def positions(options: argparse.Namespace) -> None:
     """Where an organisation puts so many channels, as a table or a picture."""
     from topotune.search.study_file import parse_override
@@ -75,9 +87,12 @@ def positions(options: argparse.Namespace) -> None:
         own = {key: value for key, value in given.items() if not every or key in POSITIONS[name].options}
         places[name] = positions_of(name, options.channels, **own)
     if options.png:
-        from topotune.report import figures
+        from topotune.report import figures, position_figures
 
-        figures.save(figures.organisations({name: one.tolist() for name, one in places.items()}), options.png)
+        with figures.looking():
+            figures.save(
+                position_figures.organisations({name: one.tolist() for name, one in places.items()}), options.png
+            )
         print(f"picture: {options.png}")
         return
     if options.json:

@@ -1,9 +1,10 @@
 """The commands that train and measure. Every import that costs time is inside the command that needs it."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from topotune.commands.sites import data_folder, new_session, old_session
+from topotune.commands.sites import data_folder, new_session, old_session, studies_folder
 
 
 def train(options: argparse.Namespace) -> None:
@@ -60,8 +61,29 @@ def confirm(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    with old_session(options) as session:
-        from topotune import stages
+    """The page of one study, or of several beside each other."""
+    if len(options.targets) > 1:
+        path = _report_several(options)
+    else:
+        options.target = options.targets[0]
+        with old_session(options) as session:
+            from topotune import stages
 
-        path = stages.report(session)
+            path = stages.report(session, options.out)
     print(f"report:  {path}")
+
+
+def _report_several(options: argparse.Namespace) -> Path:
+    from topotune.errors import InputError
+    from topotune.folder import open_study
+
+    if options.set:
+        raise InputError(f"--set {options.set[0]}: is for the report of one study; here are {len(options.targets)}")
+    studies = studies_folder(options)
+    folders = [open_study(one, studies) for one in options.targets]
+    paths = [folder.path for folder in folders]
+    if twice := next((one for one in paths if paths.count(one) > 1), None):
+        raise InputError(f"study {twice.name!r} is named twice; each of the studies that are compared must be another")
+    from topotune.stages import report_several
+
+    return report_several(folders, options.out or studies / "report.html")

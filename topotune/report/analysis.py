@@ -1,14 +1,17 @@
 """From the rows of analysis.csv to what a reader sees: curves and maps to draw, and a table, of the last layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from topotune.config import NONE
 from topotune.files import Row, read_arrays
 from topotune.folder import StudyFolder
 from topotune.report.tables import Table, in_order, mean_std
 from topotune.report.wording import MISSING, number
+from topotune.topography import POSITIONS, arrangement_of
 
 MAPS = {
     "weight_components": "weights, first component", "mean_response": "mean response",
@@ -36,6 +39,11 @@ class Panel(NamedTuple):
     cyclic: bool
 
 
+def name_of(key: Key) -> str:
+    """``grid2d``, or ``none on circle`` where the positions are not those that it was trained with."""
+    return key[0] if key[0] == key[1] else f"{key[0]} on {key[1]}"
+
+
 def last_layer(rows: Sequence[Row]) -> list[Row]:
     """The rows of the layer that stands last in the table: the one that is nearest to the network's output."""
     return [row for row in rows if row["layer"] == rows[-1]["layer"]] if rows else []
@@ -54,6 +62,25 @@ def curves(rows: Sequence[Row]) -> dict[Key, list[Bin]]:
         ]
         for key in _ordered(found)
     }
+
+
+def by_organisation(curves: Mapping[Key, list[Bin]]) -> dict[str, dict[Key, list[Bin]]]:
+    """The curves of each organisation, the control's on it among them: their distances are of one unit, which the
+    name of the group tells where it is a lattice's step."""
+    found: dict[str, dict[Key, list[Bin]]] = {}
+    for key, own in curves.items():
+        name = arrangement_of(key[1])[0]
+        lattice = name in POSITIONS and POSITIONS[name].lattice
+        found.setdefault(f"{name}, distance in steps" if lattice else f"{name}, distance", {})[key] = own
+    return found
+
+
+def role_of(key: Key) -> str:
+    """Whose curve it is within its organisation's panel: a topography's own, or the control's on given positions."""
+    if key[0] != NONE:
+        return key[0]
+    way = arrangement_of(key[1])[1]
+    return "control, positions assigned" if way == "assigned" else "control, same positions"
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -89,8 +116,9 @@ def _ordered(keys: Any) -> list[Key]:
     return sorted(known, key=lambda key: (key[0] != NONE, names.index(key[0]), names.index(key[1])))
 
 
-def panels(folder: StudyFolder, rows: Sequence[Row]) -> list[list[Panel]]:
-    """The maps of the first model of each topography, a row for each of the positions that it is looked at.
+def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[str, dict[Key, list[Panel]]]:
+    """The maps of the first model of each topography, for each of the positions that it is looked at: by organisation,
+    the control beside what was trained on it.
 
     Raises:
         InputError: a file of maps is damaged.
@@ -99,17 +127,23 @@ def panels(folder: StudyFolder, rows: Sequence[Row]) -> list[list[Panel]]:
     for row in rows:
         if row["positions"]:
             first.setdefault((row["topography"], row["positions"]), row)
-    drawn = []
+    drawn: dict[str, dict[Key, list[Panel]]] = {}
     for key in _ordered(first):
         layer, weights = first[key]["layer"], first[key]["weights"]
         maps = read_arrays(folder.analysis_table.with_suffix("") / f"{weights}.npz")
         places = maps.get(f"{layer}/positions/{key[1]}")
         own = [(name, maps[f"{layer}/{name}"]) for name in MAPS if f"{layer}/{name}" in maps]
         if places is not None and own:
-            name = key[0] if key[0] == key[1] else f"{key[0]} on {key[1]}"
-            drawn.append([
-                Panel(f"{name}:\n{MAPS[which]}", places, values if values.ndim == 1 else values[0],
+            drawn.setdefault(arrangement_of(key[1])[0], {})[key] = [
+                Panel(MAPS[which], places, values if values.ndim == 1 else values[0],
                       which == "orientation")
                 for which, values in own
-            ])  # fmt: skip
+            ]  # fmt: skip
     return drawn
+
+
+def gap(positions: Any) -> float:
+    """How far apart next neighbours are, as a share of the widest extent. positions: (C, D)."""
+    apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return float(np.median(apart.min(1)) / max(np.ptp(positions, axis=0).max(), 1e-9))

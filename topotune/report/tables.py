@@ -71,7 +71,7 @@ def accuracy_by_topography(trials: Iterable[Row]) -> dict[str, list[Point]]:
     """The complete and pruned trials of each topography, by weight."""
     found: dict[str, list[Point]] = {}
     for row in trials:
-        if row["state"] in ("complete", "pruned") and _known(row["validation_accuracy"]):
+        if row["state"] in ("complete", "pruned") and known(row["validation_accuracy"]):
             point = Point(float(row["weight"] or 0), row["validation_accuracy"], row["state"] == "complete")
             found.setdefault(str(row["topography"]), []).append(point)
     return {name: sorted(found[name]) for name in in_order(found)}
@@ -96,7 +96,7 @@ def by_topography(rows: Iterable[Row], value: str) -> dict[str, list[Row]]:
     """The rows whose ``value`` is known, by their topography."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        if _known(row[value]):
+        if known(row[value]):
             found.setdefault(str(row["topography"]), []).append(row)
     return {name: found[name] for name in in_order(found)}
 
@@ -115,7 +115,8 @@ def seed(row: Row) -> int:
     return int(row["seed"] or 0)
 
 
-def _known(value: Any) -> bool:
+def known(value: Any) -> bool:
+    """Whether it is a number, and a finite one."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 
@@ -129,16 +130,16 @@ def count_states(trials: Iterable[Row]) -> dict[str, int]:
 
 def leaderboard(trials: Sequence[Row], top: int = 10) -> Table:
     """The best complete trials; a pruned one is left out, since its accuracy is that of a shorter training."""
-    searched = _between(trials, "config_hash", "validation_accuracy", without=("topography", "weight"))
+    tuned = searched(trials)
     measured = _between(trials, "validation_accuracy", "epochs")  # further objectives, and whether they are kept to
     header = (
-        "Rank", "Trial", "Topography", "λ", *searched, "Validation accuracy (%)", *map(_heading, measured), "Epochs",
+        "Rank", "Trial", "Topography", "λ", *tuned, "Validation accuracy (%)", *map(heading, measured), "Epochs",
         "Seconds",
     )  # fmt: skip
     rows = tuple(
         (
             str(rank), str(row["id"]), plain(row["topography"]), weight(row),
-            *(number(row[name]) for name in searched),
+            *(number(row[name]) for name in tuned),
             percent(row["validation_accuracy"]), *(_measure(name, row[name]) for name in measured),
             plain(row.get("epochs")), plain(row.get("seconds"), ".0f"),
         )
@@ -147,11 +148,21 @@ def leaderboard(trials: Sequence[Row], top: int = 10) -> Table:
     return Table(header, rows, words=3)
 
 
+def searched(trials: Sequence[Row]) -> list[str]:
+    """The settings that were searched, without topography and λ."""
+    return _between(trials, "config_hash", "validation_accuracy", without=("topography", "weight"))
+
+
+def rises(metric: str) -> bool:
+    """Whether more of it is better."""
+    return metric.endswith("accuracy")
+
+
 def front_table(front: Sequence[Row]) -> Table:
     """The trials of a Pareto front, by their objectives."""
     names = [name for name in front[0] if name != "id"]
     rows = tuple((str(row["id"]), *(_measure(name, row[name]) for name in names)) for row in front)
-    return Table(("Trial", *map(_heading, names)), rows)
+    return Table(("Trial", *map(heading, names)), rows)
 
 
 def _between(trials: Sequence[Row], first: str, last: str, without: Sequence[str] = ()) -> list[str]:
@@ -167,7 +178,8 @@ _HEADINGS = {
 }  # fmt: skip
 
 
-def _heading(name: str) -> str:
+def heading(name: str) -> str:
+    """What a metric's column, or axis, is called."""
     words = name.replace("_", " ").capitalize()
     return _HEADINGS.get(name, words + " (%)" * name.endswith("accuracy"))
 
@@ -286,60 +298,3 @@ def weight(row: Mapping[str, Any]) -> str:
 def mean_and_std(mean: float, std: float | None) -> str:
     """In percent, in words."""
     return percent(mean) if std is None else f"{percent(mean)} ± {percent(std)}"
-
-
-def settings_table(study: Mapping[str, Any]) -> Table:
-    """What was fixed and what was searched, from the study file."""
-    rows = (
-        (role, name, _values(value))
-        for role in ("scientific", "nuisance", "fixed")
-        for name, value in study.get(role, {}).items()
-    )
-    return Table(("Role", "Setting", "Value or values"), tuple(rows), words=3)
-
-
-_IF_ANY = ("hours", "device_hours", "patience", "system_metrics", "finetune_epochs")  # 0 and false say nothing
-
-
-def method_table(study: Mapping[str, Any]) -> Table:
-    """How the study went about it: sampler and pruner with their options, budget and what follows the search."""
-    parts = ("study", "sampler", "pruner", "objective", "budget", "confirm", "prune", "robustness")
-    points = {f"point {place}": one for place, one in enumerate(study.get("enqueue", []), start=1)}
-    told = (*((part, study.get(part, {})) for part in parts), ("tried first", points))
-    rows = (
-        (part, name, _values(value))
-        for part, values in told
-        for name, value in values.items()
-        if (part, name) not in (("study", "name"), ("study", "description"))  # they head the page
-        and not (value == [] or (name in _IF_ANY and not value))  # nothing asked for
-        and not (name == "finetune_proportions" and not values.get("finetune_epochs"))
-    )
-    return Table(("Part", "Setting", "Value"), tuple(rows), words=3)
-
-
-def _values(value: Any) -> str:
-    """A constant, a list, or what is searched (``{choices=[…]}``, ``{low=…, high=…, …}``, several with conditions) in
-    words; numbers as they were written."""
-    if isinstance(value, list):
-        several = bool(value) and isinstance(value[0], dict)
-        return ("; " if several else ", ").join(_values(one) + _else(one, several) for one in value)
-    if not isinstance(value, dict):
-        return plain(value)
-    if "when" in value:
-        where = " and ".join(f"{name} is {_either(one)}" for name, one in value["when"].items())
-        return f"{_values({name: one for name, one in value.items() if name != 'when'})}, where {where}"
-    if set(value) == {"choices"}:
-        return "one of " + _values(value["choices"])
-    if {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
-        scale = ", log scale" if value.get("log") else f", in steps of {plain(value.get('step'))}" * ("step" in value)
-        return f"{plain(value['low'])} to {plain(value['high'])}{scale}"
-    return ", ".join(f"{name} = {_values(one)}" for name, one in value.items())
-
-
-def _either(values: Any) -> str:
-    return " or ".join(map(plain, values)) if isinstance(values, list) else plain(values)
-
-
-def _else(value: Any, several: bool) -> str:
-    """Of the last of several ways: it is for all other trials."""
-    return ", else" if several and "when" not in value else ""

@@ -1,45 +1,56 @@
-"""The figures of the analyses, in the style of the others."""
+"""The figures of the analyses, drawn by matplotlib in the style of the others."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from topotune.report.analysis import Bin, Key, Panel
-from topotune.report.figures import SIZE, as_label, canvas, in_our_style, legend, style_of
+from topotune.report.analysis import Bin, Key, Panel, by_organisation, gap, name_of, role_of
+from topotune.report.figures import as_label, legend, small_panels
+from topotune.report.style import style_of
+
+SMALLEST = 1.5  # inches, of one map: its title needs so many
 
 
-@in_our_style
-def correlation_against_distance(curves: Mapping[Key, Sequence[Bin]]) -> Figure:
-    """Mean correlation of pairs of units by their distance, with a band for shuffled positions.
+def correlation_against_distance(curves: Mapping[Key, list[Bin]]) -> Figure:
+    """Mean correlation of pairs of units by their distance, a panel an organisation, with bands for shuffled positions.
 
     The colour is the topography's; the line says how the positions are handed out.
     """
-    figure, axes = canvas("Distance of two units", "Mean correlation")
-    handles, means = [], [one.mean for bins in curves.values() for one in bins]
+    groups = by_organisation(curves)
+    figure, panels = small_panels(list(groups))
+    means = [one.mean for bins in curves.values() for one in bins]
     room = 0.1 * (max(means) - min(means)) + 0.01  # the bands of the farthest pairs, which are few, are wider
-    axes.set_ylim(min(means) - room, max(means) + room)
-    for (topography, positions), bins in curves.items():
-        style, line = style_of(topography), style_of(positions).line
-        at = [one.distance for one in bins]
-        look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 4, "linestyle": line}
-        axes.plot(at, [one.mean for one in bins], linewidth=1.6, **look)
-        low, high = [one.low for one in bins], [one.high for one in bins]
-        axes.fill_between(at, low, high, color=style.colour, alpha=0.13, linewidth=0)
-        name = topography if topography == positions else f"{topography} on {positions}"
-        handles.append(Line2D([], [], label=as_label(name), linewidth=1.6, **look))
-    legend(figure, handles)
+    handles: dict[str, Line2D] = {}
+    for axes, own in zip(panels, groups.values(), strict=True):
+        axes.set_ylim(min(means) - room, max(means) + room)
+        handles |= {role_of(key): _draw_curve(axes, key, bins) for key, bins in own.items()}
+    figure.supylabel("Mean correlation", fontsize="medium")
+    legend(figure, list(handles.values()), below=True)
     return figure
 
 
-@in_our_style
-def unit_maps(panels: Sequence[Sequence[Panel]]) -> Figure:
+def _draw_curve(axes: Axes, key: Key, bins: Sequence[Bin]) -> Line2D:
+    style, line = style_of(key[0]), style_of(key[1]).line
+    at = [one.distance for one in bins]
+    look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 3, "linestyle": line}
+    axes.plot(at, [one.mean for one in bins], linewidth=1.2, **look)
+    axes.fill_between(
+        at, [one.low for one in bins], [one.high for one in bins], color=style.colour, alpha=0.13, linewidth=0
+    )
+    return Line2D([], [], label=as_label(role_of(key)), linewidth=1.2, **look)
+
+
+def unit_maps(panels: Mapping[Key, Sequence[Panel]]) -> Figure:
     """A row of maps for each network: every unit is a square at its position."""
-    columns = max(map(len, panels))
-    figure = Figure(figsize=(SIZE[0] * columns / 3, 2.6 * len(panels)), layout="constrained")
-    for place, own in enumerate(panels):
+    columns = max(map(len, panels.values()))
+    side = max(rcParams["figure.figsize"][0] / 3.2, SMALLEST)
+    figure = Figure(figsize=(side * columns, 1.05 * side * len(panels)), layout="constrained")
+    for place, (key, own) in enumerate(panels.items()):
         for column, panel in enumerate(own):
             solid = panel.positions.shape[1] == 3
             axes = figure.add_subplot(
@@ -49,17 +60,14 @@ def unit_maps(panels: Sequence[Sequence[Panel]]) -> Figure:
             if len(coordinates) == 1:
                 coordinates.append([0.0] * len(panel.values))
             look: dict[str, Any] = {"c": panel.values, "cmap": "twilight" if panel.cyclic else "viridis", "marker": "s"}
-            look |= {"s": _size(panel.positions), "linewidths": 0, "plotnonfinite": True}
+            look |= {"s": _area(panel.positions, side), "linewidths": 0, "plotnonfinite": True}
             axes.scatter(*coordinates, **(look | {"depthshade": False} if solid else look))
             axes.set_aspect("equal")
-            axes.set_title(as_label(panel.title), fontsize=8)
+            axes.set_title(as_label(f"{name_of(key)}:\n{panel.title}"))
             axes.set_axis_off()
     return figure
 
 
-def _size(positions: Any) -> float:
-    """Of a unit's square, so that neighbours nearly touch: as matplotlib wants it, in square points."""
-    apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
-    np.fill_diagonal(apart, np.inf)
-    gap = np.median(apart.min(1)) / max(np.ptp(positions, axis=0).max(), 1e-9)
-    return float(np.clip(140 * gap, 2, 20) ** 2)
+def _area(positions: Any, side: float) -> float:
+    """Of a unit's square in a panel of so many inches, so that neighbours nearly touch: in square points."""
+    return float(np.clip(56 * side * gap(positions), 2, 8 * side) ** 2)

@@ -1,7 +1,7 @@
 """Numbers and findings in words: how the report writes an accuracy, a difference, and what it concludes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from topotune.config import NONE
@@ -90,6 +90,68 @@ def configuration(topography: str, weight: float | None) -> str:
     return f"{topography} with λ = {number(weight)}" if weight else topography
 
 
+def best_words(best: Mapping[str, Any] | None) -> str:
+    """The best configuration of a search and its accuracy, for a table."""
+    if best is None:
+        return MISSING
+    return f"{configuration(best['topography'], best['weight'])}: {percent(best['validation_accuracy'])}%"
+
+
+def headline(confirmed: Sequence[Mapping[str, Any]]) -> str:
+    """What the confirmation found of all topographies, in a sentence with numbers; empty before it."""
+    control = next((one for one in confirmed if one["topography"] == NONE), None)
+    others = [one for one in confirmed if one["topography"] != NONE and one.get("low") is not None]
+    if control is None or not others:
+        return ""
+    sides = [direction(one) for one in others]
+    found = [f"{sides.count(side)} {_SIDES[side][sides.count(side) > 1]}" for side in _SIDES if side in sides]
+    best = max(others, key=lambda one: float(one["mean"]))
+    named = configuration(best["topography"], best["weight"])
+    told = f"Of {len(others)} topographies, {listed(found)}"
+    if len(others) == 1:
+        told = f"{named} {_SIDES[sides[0]][0]}"
+    elif not any(sides):
+        told = f"None of {len(others)} topographies can be told apart from"
+    return (
+        f"{told} the control in test accuracy ({percent(control['mean'])}%, {control['seeds']} seeds); "
+        f"{'its mean is' if len(others) == 1 else f'the highest mean is that of {named},'} {percent(best['mean'])}% "
+        f"({points(best['difference'])} points, 95% interval {interval(best['low'], best['high'])})."
+    )
+
+
+_SIDES = {
+    1: ("is above", "are above"), -1: ("is below", "are below"),
+    0: ("cannot be told apart from", "cannot be told apart from"),
+}  # fmt: skip
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
+
+
+def direction(one: Mapping[str, Any]) -> int:
+    """1 where a topography is above the control, −1 below; 0 where no difference is found."""
+    low, high, corrected = one["low"], one["high"], one.get("p_holm")
+    if low <= 0 <= high or (corrected is not None and corrected > ALPHA):
+        return 0
+    return 1 if one["difference"] > 0 else -1
+
+
+def pruning_headline(areas: Sequence[Mapping[str, Any]]) -> str:
+    """Which topography keeps most when pruned, the first way of pruning; empty where it cannot be said."""
+    first = [one for one in areas if (one["criterion"], one["scope"]) == (areas[0]["criterion"], areas[0]["scope"])]
+    known = [one for one in first if one["topography"] != NONE and one.get("difference") is not None]
+    if not known:
+        return ""
+    best = max(known, key=lambda one: float(one["difference"]))
+    sure = "" if best.get("low") is None else f", 95% interval {interval(best['low'], best['high'])}"
+    return (
+        f"Pruned, {configuration(best['topography'], best['weight'])} keeps most: its mean accuracy over all "
+        f"proportions is {points(best['difference'])} points from the control’s{sure}."
+    )
+
+
 def finding(one: Mapping[str, Any]) -> str:
     """What the confirmation says of one topography: a difference, none found, or too few seeds to say."""
     name, difference, seeds = (
@@ -106,12 +168,13 @@ def finding(one: Mapping[str, Any]) -> str:
     corrected = one.get("p_holm")
     tested = "" if corrected is None else f", p = {plain(corrected, '.2g')} corrected for the comparisons"
     stated = f"95% interval {interval(low, high)}, {trained}{tested}"
-    if low <= 0 <= high or (corrected is not None and corrected > ALPHA):
+    side = direction(one)
+    if not side:
         nothing = f"{name}: no difference from the control found ({points(difference)} percentage points, {stated})."
         return nothing + _power(one)
-    side = "above" if difference > 0 else "below"
     size = points(abs(difference)).removeprefix("+")
-    return f"{name}: {size} percentage points {side} the control in test accuracy ({stated})."
+    where = "above" if side > 0 else "below"
+    return f"{name}: {size} percentage points {where} the control in test accuracy ({stated})."
 
 
 def _power(one: Mapping[str, Any]) -> str:

@@ -5,6 +5,6 @@ from topotune.stages.followup import confirm_best, prune
 from topotune.stages.robustness import robustness
 from topotune.stages.search import search
 from topotune.stages.session import Session, Site
-from topotune.stages.summary import report
+from topotune.stages.summary import report, report_several
 
-__all__ = ["Session", "Site", "analyse", "confirm_best", "prune", "report", "robustness", "search"]
+__all__ = ["Session", "Site", "analyse", "confirm_best", "prune", "report", "report_several", "robustness", "search"]

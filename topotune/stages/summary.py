@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from topotune import provenance
 from topotune.config import NONE
@@ -15,13 +15,16 @@ from topotune.stages.session import Session
 from topotune.training.checkpoint import load_config
 from topotune.training.records import read_result
 
+if TYPE_CHECKING:
+    from topotune.report.study import ReportStudy
 
-def report(session: Session) -> Path:
-    """Write report.html and its figures from whatever there is."""
-    from topotune.report.page import write_report
+
+def report(session: Session, path: Path | None = None) -> Path:
+    """Write report.html, or ``path``, from whatever there is."""
+    from topotune.report.page import write_report  # Plotly: a search need not wait for it
 
     summarise(session)
-    path = write_report(session.folder, _drawings(session))
+    path = write_report([_read(session.folder)], path or session.folder.report)
     for file in (path, session.folder.summary, session.folder.study_file, session.folder.trials_table):
         session.tracker.artifact("study", file, "report")
     for figure in sorted(session.folder.figures.glob("*.png")):
@@ -32,17 +35,24 @@ def report(session: Session) -> Path:
     return path
 
 
-def _drawings(session: Session) -> list[Any]:
-    """Optuna's plots of the search, in the style of the report's figures."""
-    from topotune.report import figures, page  # matplotlib: a search need not wait for it
-    from topotune.search import analysis, plots
+def report_several(folders: Sequence[StudyFolder], path: Path) -> Path:
+    """Write one page on several studies as they stand; nothing of theirs is changed.
 
-    study = analysis.open_read_only(session.folder)
-    if study is None:
-        return []
-    with figures.pyplot_in_our_style():
-        drawn = plots.draw(study, session.file, lambda topography: figures.style_of(topography).colour)
-    return [page.Drawing(*one) for one in drawn]
+    Raises:
+        InputError: a file of a study is missing or damaged.
+    """
+    from topotune.report.page import write_report
+
+    return write_report([_read(folder) for folder in folders], path)
+
+
+def _read(folder: StudyFolder) -> "ReportStudy":
+    """A study's files, and what only its journal can say."""
+    from topotune.report.study import ReportStudy
+    from topotune.search import analysis
+
+    study = analysis.open_read_only(folder)
+    return ReportStudy.read(folder, analysis.importances(study) if study else {})
 
 
 def concluded(session: Session) -> bool:

@@ -43,6 +43,9 @@ TOPOGRAPHIES = (*POSITIONS, *(f"{name}-{way}" for way in ARRANGEMENTS[1:] for na
 
 
 def arrangement_of(topography: str) -> tuple[str, str]:
-    """The organisation and the arrangement that a topography's name stands for: ``grid2d-learned`` -> both words."""
-    organisation, _, way = topography.partition("-")
+    """The organisation and the arrangement that a topography's name stands for: ``grid2d-learned`` -> both words.
+
+    What a variant's name has behind it (``grid2d-learned loss=ws``) does not count.
+    """
+    organisation, _, way = topography.partition(" ")[0].partition("-")
     return organisation, way or ARRANGEMENTS[0]

@@ -11,6 +11,8 @@ import pytest
 
 from topotune.files import Row, write_csv, write_json, write_text
 from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder
+from topotune.report.page import write_report
+from topotune.report.study import ReportStudy
 
 TRIAL_COLUMNS = (
     "id", "state", "config_hash", "topography", "weight", "learning_rate", "weight_decay", "validation_accuracy",
@@ -140,6 +142,11 @@ def summary_of(trials: Sequence[Row], seeds: int, confirmed: bool) -> dict[str, 
             "seed": 7, "confirm_seeds": list(range(seeds)), "created": "2026-01-02T03:04:05+00:00",
         },
     } | ({"confirm": confirm_summary(seeds)} if confirmed else {})  # fmt: skip
+
+
+def write(folder: StudyFolder, importances: dict[str, float] | None = None) -> Path:
+    """The study's own report; its path."""
+    return write_report([ReportStudy.read(folder, importances)], folder.report)
 
 
 MakeStudy = Callable[..., StudyFolder]

@@ -1,23 +1,23 @@
 """The page, read as a browser would read it: from each set of stages, with hostile names, and twice the same."""
 
 import base64
-import random
+import hashlib
+import json
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 
+from tests.unit.report.conftest import MakeStudy, write
 from topotune.errors import InputError
-from topotune.files import read_csv, read_json, write_json
+from topotune.files import read_csv, read_json, write_csv, write_json
 from topotune.folder import StudyFolder
-from topotune.report.page import Drawing, write_report
+from topotune.report.page import write_report
+from topotune.report.study import ReportStudy
 
-MakeStudy = Callable[..., StudyFolder]
-FIGURES = ["accuracy_against_weight.png", "confirmed_accuracy.png", "pruning_accuracy.png"]
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -30,9 +30,11 @@ class Page(HTMLParser):
         self.rows: list[list[str]] = []
         self.open: list[str] = []
         self.text = ""
+        self.told = ""
         self.feed(self.source)
         self.close()
         assert not self.open
+        self.data: dict[str, Any] = json.loads(self.told)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
@@ -49,6 +51,10 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "style" in self.open:
             return
+        if "script" in self.open:
+            if self.elements[-1][1].get("type") == "application/json":
+                self.told += data
+            return
         self.text += data
         if self.open and self.open[-1] in ("td", "th"):
             self.rows[-1][-1] += data
@@ -58,22 +64,30 @@ class Page(HTMLParser):
 
 
 def _page(folder: StudyFolder) -> Page:
-    path = write_report(folder)
+    path = write(folder)
     assert path == folder.report
     return Page(path)
 
 
-def _drawn(folder: StudyFolder) -> list[str]:
-    return sorted(path.name for path in folder.figures.iterdir())
+def _plots(page: Page) -> list[str]:
+    """The plots' names; each has its place in the page and its data in the script."""
+    names = [one["data-plot"] for one in page.all("div") if "data-plot" in one]
+    assert set(names) == set(page.data)
+    return sorted(names)
 
 
-@pytest.mark.parametrize(("stage", "figures"), [("search", 1), ("confirm", 2), ("prune", 3)])
-def test_a_page_from_the_stages_so_far(make_study: MakeStudy, stage: str, figures: int) -> None:
+SEARCHED = ["history", "parallel", "settings", "weight"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "plots"),
+    [("search", []), ("confirm", ["confirmed", "differences"]), ("prune", ["confirmed", "differences", "pruning-1"])],
+)
+def test_a_page_from_the_stages_so_far(make_study: MakeStudy, stage: str, plots: list[str]) -> None:
     folder = make_study(stage)
     page = _page(folder)
-    assert _drawn(folder) == FIGURES[:figures]
-    assert all((folder.figures / name).stat().st_size > 10_000 for name in FIGURES[:figures])
-    assert len(page.all("img")) == figures
+    assert _plots(page) == sorted([*SEARCHED, *plots])
+    assert not folder.figures.exists()
     assert ("Not run yet: topotune confirm demo" in page.text) == (stage == "search")
     assert ("Not run yet: topotune prune demo" in page.text) == (stage != "prune")
 
@@ -108,45 +122,56 @@ def test_the_leaderboard_agrees_with_the_table_of_trials(make_study: MakeStudy) 
 
 
 def test_the_page_needs_nothing_beside_it(make_study: MakeStudy) -> None:
+    folder = make_study()
+    page = _page(folder)
+    own = re.sub(r"<script>.*?</script>", "", page.source, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)\s*=\s*(?!"#)|url\(|@import""", own)
+    assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "base", "img"}
+    assert folder.report.stat().st_size < 8 * 2**20
+
+
+def test_only_the_pages_own_scripts_run(make_study: MakeStudy) -> None:
     page = _page(make_study())
-    assert not re.search(r"""(src|href)\s*=\s*(?!"data:)|url\(|@import""", page.source)
-    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object", "base"}
-    for image in page.all("img"):
-        kind, data = image["src"].split(",", 1)
-        assert kind == "data:image/svg+xml;base64"
-        svg = base64.b64decode(data).decode()
-        assert not re.search(r"""(src|href)="(?!#)|url\((?!#)|<script""", svg)
+    policy = next(one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy")
+    scripts = re.findall(r"<script>(.*?)</script>", page.source, flags=re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    assert policy.endswith("script-src " + " ".join(f"'sha256-{one}'" for one in digests))
+    assert policy.startswith("default-src 'none';")
+    assert len(scripts) == 2
 
 
 def test_the_page_can_be_read_without_seeing_it(make_study: MakeStudy) -> None:
     page = _page(make_study())
     assert page.all("html") == [{"lang": "en"}]
-    assert all(image["alt"] for image in page.all("img"))
+    drawings = [one for one in page.all("div") if "data-plot" in one]
+    assert all(one["role"] == "img" and one["aria-label"].endswith(".") for one in drawings)
+    assert page.all("noscript")
     assert all(cell.get("scope") in ("col", "row") for cell in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
     headings = [tag for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
-    assert headings == ["h1", *["h2"] * 6]
+    assert headings == ["h1", *["h2"] * 7]
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {one["aria-labelledby"] for one in page.all("section")} == set(ids)
+    assert {one["aria-labelledby"] for one in page.all("section")} == {one["id"] for one in page.all("h2")}
 
 
 def test_names_are_text_and_no_markup(make_study: MakeStudy) -> None:
     name, description = """<script>alert(1)</script>""", """"><img src=x onerror=alert(2)> & {{ 7 * 7 }}"""
-    page = _page(make_study(name=name, description=description))
-    assert not page.all("script")
-    assert len(page.all("img")) == 3
+    folder = make_study(name=name, description=description)
+    rows = [row | {"topography": "</script><b>"} if row["id"] % 2 else row for row in read_csv(folder.trials_table)]
+    write_csv(folder.trials_table, list(rows[0]), rows)
+    page = _page(folder)
+    assert len(page.all("script")) == 3
+    assert not page.all("img")
+    assert not page.all("b")
     assert name in page.text
     assert description in page.text
+    assert any(one["name"] == "</script><b>" for one in page.data["weight"]["data"])
 
 
-def test_the_same_study_gives_the_same_files(make_study: MakeStudy) -> None:
-    folders = [make_study(within=within) for within in ("one", "two")]
-    first, second = (write_report(folder).read_bytes() for folder in folders)
+def test_the_same_study_gives_the_same_page(make_study: MakeStudy) -> None:
+    first, second = (write(make_study(within=within)).read_bytes() for within in ("one", "two"))
     assert first == second
-    for name in FIGURES:
-        assert (folders[0].figures / name).read_bytes() == (folders[1].figures / name).read_bytes()
-    assert write_report(folders[0]).read_bytes() == first
 
 
 def test_a_single_seed(make_study: MakeStudy) -> None:
@@ -162,7 +187,7 @@ def test_no_trial_is_complete(make_study: MakeStudy, states: list[str]) -> None:
     page = _page(folder)
     assert "No trial is complete." in page.text
     assert "No configuration can be called the best yet" in page.text
-    assert len(page.all("img")) == ("pruned" in states)
+    assert _plots(page) == (["weight"] if "pruned" in states else [])
     assert ("No trial has a validation accuracy yet." in page.text) == (states == ["failed"])
 
 
@@ -172,7 +197,7 @@ def test_no_trial_is_complete(make_study: MakeStudy, states: list[str]) -> None:
 def test_small_searches(make_study: MakeStudy, trials: dict[str, object]) -> None:
     page = _page(make_study("search", trials=trials))
     assert "What was searched" in page.text
-    assert len(page.all("img")) == (trials.get("count") != 0)
+    assert ("weight" in _plots(page)) == (trials.get("count") != 0)
 
 
 def test_a_summary_that_says_next_to_nothing(make_study: MakeStudy) -> None:
@@ -184,39 +209,42 @@ def test_a_summary_that_says_next_to_nothing(make_study: MakeStudy) -> None:
     assert ["Study hash", "not recorded"] in page.rows
 
 
-def test_figures_of_rows_that_are_gone_go_too(make_study: MakeStudy) -> None:
-    folder = make_study()
-    write_report(folder)
-    folder.pruning_table.unlink()
-    write_report(folder)
-    assert _drawn(folder) == FIGURES[:2]
-
-
 def test_a_broken_study_file_is_named(make_study: MakeStudy) -> None:
     folder = make_study("search")
     folder.study_file.write_text("[study", encoding="utf-8")
     with pytest.raises(InputError, match=r"study\.toml: not valid TOML"):
-        write_report(folder)
+        write(folder)
     folder.study_file.unlink()
     with pytest.raises(InputError, match=r"study\.toml: no such file"):
-        write_report(folder)
+        write(folder)
 
 
-def test_figures_of_the_search_are_handed_in(make_study: MakeStudy) -> None:
-    """A dense one is a PNG within the page, so that the page stays small; those that are gone go from the folder."""
-    folder = make_study("search")
-    light, dense = Figure(figsize=(6, 3)), Figure(figsize=(8, 4))
-    light.subplots().plot([1, 2], [1, 2])
-    draw = random.Random(0)
-    dense.subplots().plot([draw.random() for _ in range(20_000)], marker="o")
-    drawings = [Drawing("search_light", light, "under it", "in words"), Drawing("search_dense", dense, "b", "c")]
-    write_report(folder, drawings)
-    page = Page(folder.report)
-    first, second = page.all("img")[1:]
-    assert (first["src"][:18], second["src"][:14]) == ("data:image/svg+xml", "data:image/png")
-    assert (first["width"], first["height"], first["alt"]) == ("600", "300", "in words")
-    assert "under it" in page.text
-    assert folder.report.stat().st_size < 1_000_000
-    assert _drawn(folder) == [FIGURES[0], "search_dense.png", "search_light.png"]
-    write_report(folder, drawings[:1])
-    assert _drawn(folder) == [FIGURES[0], "search_light.png"]
+def test_importances_are_handed_in(make_study: MakeStudy) -> None:
+    """Only the search's journal knows them."""
+    page = Page(write(make_study("search"), {"weight": 0.7, "learning_rate": 0.3}))
+    (bars,) = page.data["importances"]["data"]
+    assert (bars["x"], bars["y"]) == ([0.3, 0.7], ["learning rate", "λ"])
+
+
+def test_several_studies_share_one_page(make_study: MakeStudy, tmp_path: Path) -> None:
+    """The paper's own column stands beside those of the studies, and each name is there once."""
+    folders = [make_study(stage, within=stage, name=stage) for stage in ("search", "prune")]
+    folders[1].study_file.write_text(
+        folders[1].study_file.read_text().replace('"digits"', '"cifar10"\nmodel = "resnet18"'), encoding="utf-8"
+    )
+    path = tmp_path / "both.html"
+    assert write_report([ReportStudy.read(folder) for folder in folders], path) == path
+    page = Page(path)
+    assert _plots(page) == sorted(
+        [*(f"s1-{name}" for name in SEARCHED), *(f"s2-{name}" for name in SEARCHED), "differences", "s2-confirmed",
+         "s2-differences", "s2-pruning-1"]
+    )  # fmt: skip
+    assert page.source.count("plotly.js v") == 1
+    assert ["Topography", "prune: cifar10 with resnet18", "Poli et al. (2022): cifar10 with resnet18"] in page.rows
+    assert ["grid2d", "98.30 ± 0.20", "92.55 ± 0.32"] in page.rows
+    assert ["circle", "–", "92.68 ± 0.26"] in page.rows
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert [one["href"] for one in page.all("a")] == ["#s1-study", "#s2-study"]
+    stars = [one for one in page.data["s2-pruning-1"]["data"] if one["marker"].get("symbol") == "star"]
+    assert [(one["x"], one["y"]) for one in stars] == [([62], [62.0]), ([62], [40.6])]

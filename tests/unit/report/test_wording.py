@@ -84,3 +84,40 @@ def test_what_a_leaderboard_is_ordered_by() -> None:
     assert wording.board_caption(asked, 3) == (
         "The best 3 of the complete trials, by pruned accuracy, those that keep the constraints first"
     )
+
+
+def test_the_headline_counts_and_names_the_best() -> None:
+    control = {"topography": "none", "weight": 0.0, "seeds": 3, "mean": 0.975, "std": 0.001, "low": None, "high": None}
+    others = [
+        {"topography": name, "weight": 0.3, "seeds": 3, "mean": 0.975 + apart, "difference": apart,
+         "low": apart - 0.005, "high": apart + 0.005}
+        for name, apart in (("grid2d", 0.01), ("circle", 0.0), ("sphere", -0.01), ("nested2d", -0.02))
+    ]  # fmt: skip
+    assert wording.headline([control, *others]) == (
+        "Of 4 topographies, 1 is above, 2 are below and 1 cannot be told apart from the control in test accuracy "
+        "(97.50%, 3 seeds); the highest mean is that of grid2d with λ = 0.3, 98.50% (+1.00 points, 95% interval +0.50 "
+        "to +1.50)."
+    )
+    assert wording.headline([control, others[1]]) == (
+        "circle with λ = 0.3 cannot be told apart from the control in test accuracy (97.50%, 3 seeds); its mean is "
+        "97.50% (0.00 points, 95% interval −0.50 to +0.50)."
+    )
+    alike = [others[1], others[1] | {"topography": "sphere"}]
+    assert wording.headline([control, *alike]).startswith("None of 2 topographies can be told apart from the control")
+    assert wording.headline([control, others[1] | {"low": None}]) == ""
+    assert wording.headline(others) == ""
+    corrected = others[0] | {"p_holm": 0.06}
+    assert (wording.direction(others[0]), wording.direction(corrected)) == (1, 0)
+
+
+def test_the_headline_of_pruning() -> None:
+    def area(name: str, difference: float | None, criterion: str = "l2") -> dict[str, object]:
+        return {"topography": name, "weight": 0.3, "criterion": criterion, "scope": "topographic",
+                "difference": difference, "low": -0.01, "high": 0.09}  # fmt: skip
+
+    areas = [area("none", None), area("grid2d", 0.04), area("circle", -0.02), area("sphere", 0.5, "random")]
+    assert wording.pruning_headline(areas) == (
+        "Pruned, grid2d with λ = 0.3 keeps most: its mean accuracy over all proportions is +4.00 points from the "
+        "control’s, 95% interval −1.00 to +9.00."
+    )
+    assert wording.pruning_headline(areas[:1]) == wording.pruning_headline([]) == ""

@@ -1,4 +1,4 @@
-"""What is read and drawn of a study from outside, on real Optuna studies; warnings are errors here."""
+"""What is read of a study from outside, on real Optuna studies; warnings are errors here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,14 +6,12 @@ from typing import Any
 
 import optuna
 import pytest
-from matplotlib.figure import Figure
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from topotune.errors import InputError
 from topotune.folder import StudyFolder
-from topotune.report import figures
-from topotune.search import analysis, plots
+from topotune.search import analysis
 from topotune.search.space import StudyFile
 from topotune.search.study_file import load_study
 
@@ -68,45 +66,9 @@ def _file(folder: StudyFolder, objectives: list[str], **options: Any) -> StudyFi
     return load_study(path, {"objective.metric": objectives} | changed)
 
 
-def _draw(folder: StudyFolder, objectives: list[str], **options: Any) -> dict[str, plots.Plot]:
-    study, file = analysis.open_read_only(folder), _file(folder, objectives, **options)
-    assert study is not None
-    with figures.pyplot_in_our_style():
-        drawn = plots.draw(study, file, lambda topography: figures.style_of(topography).colour)
-    return {one.name: one for one in drawn}
-
-
-def test_every_plot_of_a_search(tmp_path: Path) -> None:
-    drawn = _draw(_begin(tmp_path, ["maximize"], _accuracy, 30), ACCURACY)
-    assert list(drawn) == ["search_history", "search_curves", "search_importances", "search_slices", "search_parallel"]
-    for name, one in drawn.items():
-        assert isinstance(one.figure, Figure)
-        assert one.caption
-        assert one.description.endswith(".")
-        assert figures.save(one.figure, tmp_path / f"{name}.png").count("<svg") == 1
-        assert not any(axes.get_title() for axes in one.figure.axes)
-    assert drawn["search_importances"].description.startswith("Bars of importance: learning_rate 0.")
-    assert "20 complete trials, from 0.7" in drawn["search_history"].description
-    # the setting with one value, the batch size, is none to look at
-    assert drawn["search_slices"].description.endswith("weight, topography.")
-
-
-def test_curves_have_the_colours_of_their_topographies(tmp_path: Path) -> None:
-    folder = _begin(tmp_path, ["maximize"], _accuracy, 9)
-    (axes,) = _draw(folder, ACCURACY)["search_curves"].figure.axes
-    study = analysis.open_read_only(folder)
-    assert study is not None
-    wanted = [figures.style_of(trial.params["topography"]).colour for trial in study.trials]
-    assert [line.get_color() for line in axes.lines] == wanted
-    assert [len(line.get_xdata()) for line in axes.lines] == [3, 3, 2] * 3
-    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"none", "grid2d", "circle"}
-
-
 def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     names = TWO
     folder = _begin(tmp_path, ["maximize", "minimize"], _two, 20)
-    drawn = _draw(folder, names)
-    assert list(drawn) == ["search_history", "search_pareto", "search_slices", "search_parallel"]
     study = analysis.open_read_only(folder)
     assert study is not None
     front = analysis.pareto_front(study, names)
@@ -141,38 +103,12 @@ def test_constraints_are_judged_by_the_control_as_it_is(tmp_path: Path) -> None:
     judged = analysis.judged(study, _file(folder, TWO, **options))
     assert [row["id"] for row in analysis.pareto_front(judged, TWO)] == [0, 3]  # 97 and 95 are less than 97.5
     assert [trial.params for trial in judged.trials] == [trial.params for trial in study.trials]
-    assert "2 of the trials are the front" in _draw(folder, TWO, **options)["search_pareto"].description
     assert analysis.judged(study, _file(folder, TWO)) is study
 
 
-def _two_seeds(trial: optuna.Trial) -> float:
-    for step, value in ((1, 0.5), (2, 0.6), (3, 0.7), (4, 0.99)):
-        trial.report(value, step)
-    return _suggest(trial)
-
-
-def test_the_accuracy_of_a_further_seed_is_no_epoch(tmp_path: Path) -> None:
-    drawn = _draw(_begin(tmp_path, ["maximize"], _two_seeds, 3), ACCURACY, budget__replicates=2)["search_curves"]
-    (axes,) = drawn.figure.axes
-    assert [list(line.get_ydata()) for line in axes.lines] == [[0.5, 0.6, 0.7]] * 3
-    assert axes.get_xlim()[1] < 4
-    assert axes.get_ylim()[1] < 0.99
-    assert "on their first seed" in drawn.caption
-
-
-@pytest.mark.parametrize(
-    ("objective", "trials", "names"),
-    [
-        (_accuracy, 0, []),
-        (_accuracy, 1, ["search_curves"]),
-        (_same, 12, ["search_history", "search_slices", "search_parallel"]),
-    ],
-)
-def test_what_there_is_too_little_for_is_not_drawn(
-    objective: Callable[..., Any], trials: int, names: list[str], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("objective", "trials"), [(_accuracy, 0), (_accuracy, 1), (_same, 12)])
+def test_what_there_is_too_little_for(objective: Callable[..., Any], trials: int, tmp_path: Path) -> None:
     folder = _begin(tmp_path, ["maximize"], objective, trials)
-    assert list(_draw(folder, ACCURACY)) == names
     study = analysis.open_read_only(folder)
     assert study is not None
     assert analysis.importances(study) == {}
@@ -217,18 +153,3 @@ def test_no_search_and_a_broken_one(tmp_path: Path) -> None:
     folder.journal.write_text("no journal\n{}\n")
     with pytest.raises(InputError, match=r"journal\.log is damaged"):
         analysis.open_read_only(folder)
-
-
-def test_pyplot_is_left_as_it_was() -> None:
-    from matplotlib import pyplot, style
-
-    mine, theirs = pyplot.figure(), dict(style.library["ggplot"])
-    with figures.pyplot_in_our_style():
-        pyplot.style.use("ggplot")
-        grid = pyplot.rcParams["grid.color"]
-        pyplot.figure()
-    assert grid == "#E4E4E4"
-    assert pyplot.get_fignums() == [mine.number]
-    assert dict(style.library["ggplot"]) == theirs
-    assert pyplot.rcParams["grid.color"] != grid
-    pyplot.close(mine)
