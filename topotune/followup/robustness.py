@@ -23,6 +23,7 @@ from topotune.training.memory import EVALUATED, keep_freed_memory
 from topotune.training.records import images_at_once
 
 OURS, PUBLISHED = "drawn", "CIFAR-10-C"  # where perturbed images come from
+GIVEN = "given here"  # what errors call samples that come without a name
 
 Setting = tuple[float, int]  # a level, and the number of a draw at it
 
@@ -64,9 +65,8 @@ def open_subject(checkpoint: Path, data: Path | None, part: str = "test", sample
         split = drawn(split, part, samples)
     layers = topographic_layers(config.model, model, config.layers, config.loss)
     precision = Precision(device, config.precision == "bfloat16")
-    tested = Tested(
-        model.to(device), layers, split.to(device), config.dataset, precision, images_at_once(checkpoint)
-    )  # fmt: skip
+    most = images_at_once(checkpoint)
+    tested = Tested(model.to(device), layers, split.to(device), config.dataset, precision, most)
     return Subject(config, tested, data, clean_accuracy(tested))
 
 
@@ -175,7 +175,7 @@ def robustness_curve(
         studied = select_layers(model, [layers] if isinstance(layers, str) else layers)
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
     split = (samples if isinstance(samples, Split) else _as_split(*samples)).to(device)
-    tested = Tested(model, studied, split, _GIVEN, Precision(device, bfloat16=False), EVALUATED)
+    tested = Tested(model, studied, split, GIVEN, Precision(device, bfloat16=False), EVALUATED)
     check_suits(perturbation, tested)
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -183,9 +183,6 @@ def robustness_curve(
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-_GIVEN = "given here"  # what errors call samples that come without a name
 
 
 def _mean_accuracy(tested: Tested, name: str, level: float) -> float:
