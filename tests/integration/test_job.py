@@ -15,13 +15,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+import topotune.search.job
 from tests.conftest import ROOT, Cli
 from tests.integration.support import by_key, end, free_port, one_error, rows, tracked, write_space
 from tests.servers import Wire
 from topotune.provenance import git_commit
+from topotune.search.job import Jobs
 
 pytestmark = pytest.mark.slow
 
@@ -159,6 +162,28 @@ def test_submit_sends_a_study_off_and_follows_it_through_a_lost_connection(
     assert len(rows(studies / "small" / "trials.csv")) == 3
     provenance = json.loads((studies / "small" / "summary.json").read_text())["provenance"]
     assert provenance["git_commit"] == git_commit()
+
+
+def test_a_connection_that_is_dead_without_a_word_is_taken_up_again(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, head.env[name])
+    monkeypatch.setattr(topotune.search.job, "SILENCE", 3.0)
+    with Wire(int(head.dashboard.rpartition(":")[2])) as wire, TemporaryDirectory() as empty:
+        jobs = Jobs(f"http://127.0.0.1:{wire.port}")
+        count = "for one in range(12): print(one, flush=True); time.sleep(0.5)"
+        job = jobs.submit(["python", "-c", f"import time\n{count}\nraise SystemExit(7)"], "count", Path(empty), {}, ())
+        told = ""
+
+        def tell(text: str) -> None:
+            nonlocal told
+            if "3\n" in text:
+                wire.freeze()
+            told += text
+
+        assert jobs.follow(job, tell, print) == 7
+    assert told.endswith("\n".join(map(str, range(12))) + "\n")
 
 
 def test_ctrl_c_leaves_the_job_or_stops_it(head: Head, client: Cli, tmp_path: Path) -> None:

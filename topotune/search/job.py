@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from shlex import join
@@ -20,6 +20,7 @@ from topotune.errors import InputError, StageError
 
 AGAIN = 5.0  # seconds between two attempts to reach a head that was there before
 PATIENCE = 600.0  # seconds for which it may be away
+SILENCE = 100.0  # seconds without a line (a study writes one a minute) after which a connection counts as dead
 STOPPING = 30.0  # seconds for a job that was told to stop
 _LOST = (OSError, ClientError, AuthenticationError, RuntimeError)  # requests' are OSErrors
 
@@ -138,12 +139,14 @@ class Jobs:
 
         async def tail() -> None:
             nonlocal told, answered
-            at = 0
-            async for text in self._client.tail_job_logs(job):
-                new, at, answered = text[max(told - at, 0) :], at + len(text), time.monotonic()
-                if new:
-                    tell(new)
-                    told = at
+            at, log = 0, self._client.tail_job_logs(job)
+            with suppress(StopAsyncIteration, asyncio.TimeoutError):
+                while True:  # a machine that sleeps, or is cut off, is not told that its connection has ended
+                    text = await asyncio.wait_for(anext(log), SILENCE)
+                    new, at, answered = text[max(told - at, 0) :], at + len(text), time.monotonic()
+                    if new:
+                        tell(new)
+                        told = at
 
         lost = False
         while True:
