@@ -8,6 +8,7 @@ a window of W frames. A second has W − 1 frames' steps, so that windows of a s
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -48,16 +49,16 @@ def derive_seed(seed: int, *parts: object) -> int:
 def training_batches(
     split: Split, batch_size: int, seed: int, *, augment: bool, rank: int = 0, world_size: int = 1
 ) -> Iterator[Batch]:
-    """One epoch's batches in an order, and with crops and flips, that depend on ``seed`` alone."""
-    generator, entry = torch.Generator().manual_seed(seed), split.entry
-    order = torch.randperm(len(split), generator=generator)
+    """One epoch's batches in an order, and with crops and flips, that depend on ``seed`` alone.
+
+    Only the first has to wait for the device: whatever is drawn goes there once an epoch.
+    """
+    entry, device = split.entry, split.labels.device
+    order, shift, place = (one.to(device) for one in _drawn(len(split), batch_size, entry.padding, seed))
     for step in range(steps_per_epoch(len(split), batch_size, world_size)):
-        index = order[step * batch_size : (step + 1) * batch_size]
-        # drawn for all of the batch, on every rank alike
-        shift = torch.randint(2 * entry.padding + 1, (2, len(index)), generator=generator)
-        place = torch.rand(len(index), generator=generator)  # of a flip, or of a window
-        mine = slice(rank, None, world_size)
-        own = index[mine].to(split.labels.device)
+        start, end = step * batch_size, min((step + 1) * batch_size, len(split))
+        mine = slice(start + rank, end, world_size)
+        own = order[mine]
         if split.clips is not None:
             images = _windows(split, split.clips[own], place[mine] * augment)
         else:
@@ -65,7 +66,19 @@ def training_batches(
             if augment and (entry.padding or entry.flip):
                 images = _crop_and_flip(images, shift[:, mine], (place[mine] < 0.5) & entry.flip, entry.padding)
         labels = split.labels[own]
-        yield Batch(normalise(images, entry), labels, len(labels) * world_size / len(index))
+        yield Batch(normalise(images, entry), labels, len(labels) * world_size / (end - start))
+
+
+def _drawn(samples: int, batch_size: int, padding: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of an epoch, on every rank alike: the samples' order (samples,), and for each place in it where a crop begins
+    (2, samples) and a number in [0, 1) (samples,), of a flip or a window."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(samples, generator=generator)
+    shifts, places = [], []
+    for batch in order.split(batch_size):
+        shifts.append(torch.randint(2 * padding + 1, (2, len(batch)), generator=generator))
+        places.append(torch.rand(len(batch), generator=generator))
+    return order, torch.cat(shifts, 1), torch.cat(places)
 
 
 def evaluation_batches(split: Split, batch_size: int = 512, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
@@ -104,7 +117,7 @@ def _windows_of(clips: Tensor, entry: DatasetEntry) -> Tensor:
 def _windows(split: Split, clips: Tensor, place: Tensor) -> Tensor:
     """A window of each clip, from its first frame (place 0) to its last (towards 1): (N, 1, M, W)."""
     room = clips[:, 1] - split.entry.shape[2] + 1
-    return _gather(split, clips[:, 0] + (place.to(room.device) * room).long())
+    return _gather(split, clips[:, 0] + (place * room).long())
 
 
 def _gather(split: Split, rows: Tensor) -> Tensor:
@@ -115,9 +128,14 @@ def _gather(split: Split, rows: Tensor) -> Tensor:
 
 def normalise(images: Tensor, entry: DatasetEntry) -> Tensor:
     """Pixels (N, C, H, W), uint8, or decibels, to float32, each channel with the data set's mean and deviation."""
-    mean = torch.tensor(entry.mean, device=images.device).view(1, -1, 1, 1)
-    std = torch.tensor(entry.std, device=images.device).view(1, -1, 1, 1)
+    mean, std = (_per_channel(values, images.device) for values in (entry.mean, entry.std))
     return (images.float() / (255 if images.dtype == torch.uint8 else 1) - mean) / std
+
+
+@lru_cache(maxsize=16)
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(1, C, 1, 1), kept, since a GPU's work would have to wait for each copy."""
+    return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 def _crop_and_flip(images: Tensor, shift: Tensor, mirror: Tensor, padding: int) -> Tensor:
@@ -127,7 +145,6 @@ def _crop_and_flip(images: Tensor, shift: Tensor, mirror: Tensor, padding: int) 
     """
     height, width = images.shape[2:]
     padded = F.pad(images, (padding,) * 4)
-    shift, mirror = shift.to(images.device), mirror.to(images.device)
     columns = torch.arange(width, device=images.device).expand(len(images), width)
     columns = torch.where(mirror.unsqueeze(1), width - 1 - columns, columns) + shift[1].unsqueeze(1)  # (N, W)
     rows = torch.arange(height, device=images.device) + shift[0].unsqueeze(1)  # (N, H)

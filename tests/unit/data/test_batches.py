@@ -2,12 +2,14 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from topotune.data import DATASETS, DatasetEntry, steps_per_epoch
 from topotune.data.batches import Batch, derive_seed, evaluation_batches, normalise, training_batches
@@ -133,6 +135,31 @@ def test_crops_reach_every_place_and_half_are_mirrored() -> None:
     # 3 x 3 places times two: each about 4000 / 18 = 222 times (standard deviation 15)
     assert len(seen) == 18
     assert all(150 < count < 300 for count in seen.values())
+
+
+class _Copies(TorchDispatchMode):
+    """Counts what goes from one device to another."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        given = {one.device for one in torch.utils._pytree.tree_leaves(args) if isinstance(one, Tensor)}
+        self.count += isinstance(result, Tensor) and bool(given - {result.device})
+        return result
+
+
+@pytest.mark.parametrize("sounds", [False, True])
+def test_only_the_first_batch_waits_for_the_device(sounds: bool) -> None:
+    """Where each step waited, a GPU would stand idle while the next one is prepared."""
+    split = _clips(6, 9, 7, 8, 6, 6, 9, 7) if sounds else _numbered(40, entry=replace(PLAIN, padding=2, flip=True))
+    batches = training_batches(split.to(torch.device("meta")), len(split) // 4, 0, augment=True)
+    copies = []
+    for _step in range(4):
+        with _Copies() as counted:
+            assert next(batches).images.device.type == "meta"
+        copies.append(counted.count)
+    assert copies == [3, 0, 0, 0]
 
 
 def test_without_augmentation_the_order_stays_and_the_pixels_are_the_images() -> None:
