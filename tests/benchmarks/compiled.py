@@ -18,10 +18,11 @@ import torch
 from tests.benchmarks.measure import ratio, seconds
 from tests.benchmarks.step import DEVICE, batch_of, step
 from topotune.config import TrialConfig
+from topotune.data import DATASETS
 from topotune.files import write_json
 from topotune.training.memory import keep_freed_memory
 
-EPOCH = 45_000  # images
+EPOCH = DATASETS["cifar10"].train  # images
 
 
 def measure(model: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""Everything that wants a GPU, one after the other in one call; needs torch and pytest, but no Ray, Optuna or MLflow.
+"""Everything that wants a GPU, one after the other in one call; needs torch (with torchvision,
+safetensors and scikit-learn) and pytest, but no Ray, Optuna or MLflow.
 
     python -m tests.benchmarks.gpu --data DATA --out OUT [--parts tests layer …] [--minutes 9]
 
 tests      the tests marked ``gpu``, and the losses' contract
 layer      one layer's loss, batch 256                     step      a step with topography over one without
 training   images a second against a plain loop            compiled  what torch.compile with CUDA graphs gains
-epochs     seconds an epoch of ResNet-18 on CIFAR-10: the control, and grid2d
+floor      the seconds that an epoch of ResNet-18 on CIFAR-10 cannot do without
+epochs     those that it takes: the control, and grid2d
 together   1, 2 and 4 trials side by side on one GPU: images a second of all of them
 
 What a part prints goes to OUT/PART.txt, its figures to OUT/PART.json. A part that fails, or for which no time is left,
@@ -20,11 +22,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from topotune.files import read_csv, write_json
+from topotune.data import DATASETS
+from topotune.files import read_csv, read_table, write_json
 from topotune.training import METRICS
 
 TRIAL = ("model=resnet18", "dataset=cifar10", "precision=bfloat16", "batch_size=256", "weight_decay=0.01")
 GRID = ("topography=grid2d", "weight=1.0")
+IMAGES = DATASETS["cifar10"].train
 TOGETHER = (1, 2, 4)
 
 
@@ -34,6 +38,7 @@ def commands(data: Path, out: Path) -> dict[str, list[str]]:
         "layer": ["--batch", "256"], "step": ["--batch", "256"],
         "training": ["--batch", "256", "--steps", "20", "--data", str(data)],
         "compiled": ["--batch", "256", "--mode", "reduce-overhead"],
+        "floor": ["--batch", "256"],
     }  # fmt: skip
     tests = ["pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests/gpu/test_fit_cuda.py",
              "tests/contract/test_losses.py", "tests/unit/training/test_topography.py"]  # fmt: skip
@@ -52,12 +57,16 @@ def train(data: Path, out: Path, settings: Sequence[str]) -> subprocess.Popen[by
 
 
 def epochs(data: Path, out: Path) -> None:
-    """Seconds of the last of four epochs, evaluation included."""
-    rows = {}
+    """Seconds of the last of four epochs, evaluation included, and how many floors that is, where it was measured."""
+    floor, rows = out / "floor.json", {}
     for name, settings in (("none", ()), ("grid2d", GRID)):
         ended([train(data, out / "epochs" / name, (*settings, "epochs=4"))])
         rows[name] = last_epoch(out / "epochs" / name)
         print(f"{name}: {rows[name]:.2f} s an epoch", flush=True)
+    if floor.exists():
+        least = read_table(floor)["seconds"]
+        rows |= {f"{name}_over_floor": taken / least for name, taken in rows.items()}
+        print(f"floor: {least:.3f} s; {rows['grid2d_over_floor']:.1f} times that with grid2d", flush=True)
     write_json(out / "epochs.json", rows)
 
 
@@ -70,7 +79,7 @@ def together(data: Path, out: Path) -> None:
             train(data, folder, (*GRID, "epochs=4", f"seed={seed}")) for seed, folder in enumerate(folders)
         ]  # fmt: skip
         ended(running)
-        rows[str(count)] = count * 45_000 / max(map(last_epoch, folders))
+        rows[str(count)] = count * IMAGES / max(map(last_epoch, folders))
         print(f"{count} side by side: {rows[str(count)]:.0f} images a second", flush=True)
     write_json(out / "together.json", rows)
 

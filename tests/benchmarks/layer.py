@@ -42,12 +42,13 @@ def both_ways(loss: Callable[..., Tensor], y: Tensor, target: object) -> Callabl
     return work
 
 
-def rates() -> tuple[float, float]:
+def rates(dtype: torch.dtype = torch.float32) -> tuple[float, float]:
     """Operations and bytes that this machine does in a second: a large matrix product, a large copy."""
-    a, b = torch.randn(2048, 2048, device=DEVICE), torch.randn(2**25, device=DEVICE)
+    side = 2048 if DEVICE.type == "cpu" else 8192
+    a, b = torch.randn(side, side, device=DEVICE, dtype=dtype), torch.randn(2**25, device=DEVICE)
     c = torch.empty_like(b)
     product, copy = seconds([lambda: a @ a, lambda: c.copy_(b)], 5, least=0.05)
-    return 2 * 2048**3 / statistics.median(product), 2 * 4 * 2**25 / statistics.median(copy)
+    return 2 * side**3 / statistics.median(product), 2 * 4 * 2**25 / statistics.median(copy)
 
 
 def floors(channels: int, size: int, batch: int) -> tuple[float, float]:
