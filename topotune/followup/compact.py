@@ -18,7 +18,6 @@ from topotune.data.batches import evaluation_batches
 from topotune.data.splits import Split
 from topotune.errors import InputError
 from topotune.files import write_atomically, write_json
-from topotune.followup.coupled import prune_coupled
 from topotune.followup.lineage import Child
 from topotune.followup.masked import multiply_adds, zero
 from topotune.followup.pruning import Cut, Subject
@@ -81,6 +80,8 @@ def compact_checkpoint(job: CompactJob) -> dict[str, Any]:
     save_weights(job.out, small, subject.config, header["in_channels"], header["classes"], made)
     networks = {"whole": subject.model, "compact": small}
     if job.coupled:
+        from topotune.followup.coupled import prune_coupled  # torch-pruning: seconds
+
         networks["coupled"] = prune_coupled(
             subject.model, list(gone), job.cut.proportion, torch.zeros(1, *test.entry.shape)
         )

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +9,7 @@ from typing import Any, Self
 from topotune import provenance
 from topotune.files import Row
 from topotune.load import MLFLOW_URIS, weights_hash
-from topotune.tracking import Origin, Tracker, origin
+from topotune.tracking import Tracker, origin
 from topotune.training.checkpoint import load_config
 
 EXPERIMENT = "checkpoints"  # of those that are of no run
@@ -39,51 +38,44 @@ class Child:
         """``outbox``: a folder for what waits to be sent; ``warn``: told where the store is away."""
         self._source, self._stage, self._settings = source, stage, settings
         self._outbox, self._warn = outbox, warn
-        self._key = ""  # until the run has begun
-        self._tracker: Tracker | None = None
+        self._key = ""
+        self._tracker: Tracker | None = None  # until the run has begun
 
     def __enter__(self) -> Self:
-        if self._source.store and self._outbox.exists():  # something may wait there
-            self._tracker = self._open(self._source.store)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._tracker and self._key:
+        if error is None and self._outbox.exists():  # of a process that was killed, records wait, the end among them
+            self._begin()
+        if self._tracker:
             ended = ("KILLED", {}) if error else ("FINISHED", {"state": "complete"})
             self._tracker.end(self._key, *ended)
-        if self._tracker:
             self._tracker.close()
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Metrics of one step."""
-        if tracker := self._begun():
+        if tracker := self._begin():
             tracker.metrics(self._key, step, values)
 
     def artifact(self, path: Path, to: str = "") -> None:
         """A file, into the run's folder ``to``."""
-        if tracker := self._begun():
+        if tracker := self._begin():
             tracker.artifact(self._key, path, to)
 
-    def _open(self, store: str) -> Tracker:
-        of = self._origin
-        return Tracker(self._outbox, store, of.experiment if of else EXPERIMENT, self._warn, "by the same command")
-
-    @cached_property
-    def _origin(self) -> Origin | None:
-        location, store = self._source.location, self._source.store
-        return origin(location, store) if store and location.startswith(MLFLOW_URIS) else None
-
-    def _begun(self) -> Tracker | None:
-        store, folder, of = self._source.store, self._source.folder, self._origin
-        if store is None or self._key:
+    def _begin(self) -> Tracker | None:
+        """The run's tracker, if a store is told of it; the run begins with the first call."""
+        store, location, folder = self._source.store, self._source.location, self._source.folder
+        if store is None or self._tracker:
             return self._tracker
-        self._tracker = self._tracker or self._open(store)
         config, weights = load_config(folder), weights_hash(folder)
+        of = origin(location, store) if location.startswith(MLFLOW_URIS) else None
         tags: dict[str, Any] = {"stage": self._stage, "config_hash": config.hash, "weights": weights}
-        tags |= {"checkpoint": self._source.location, "mlflow.source.git.commit": provenance.git_commit()}
+        tags |= {"checkpoint": location, "mlflow.source.git.commit": provenance.git_commit()}
         self._key = "/".join([self._stage, weights, *map(str, self._settings.values())])
+        experiment = of.experiment if of else EXPERIMENT
+        self._tracker = Tracker(self._outbox, store, experiment, self._warn, "by the same command")
         self._tracker.run(
             self._key, f"{self._stage} {config.label}", f"runs:/{of.run}" if of else None,
             config.effective | dict(self._settings), tags | dict(of.tags if of else {}),
