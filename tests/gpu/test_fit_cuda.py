@@ -110,9 +110,10 @@ def test_batches_are_those_of_the_cpu() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # torch calls it a prototype
-def test_no_step_but_the_first_waits_for_the_gpu(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [{}, {"loss": "as", "model": "mnist_cnn"}, {"strength": "ratio"}])
+def test_no_step_but_the_first_waits_for_the_gpu(changes: dict[str, Any], tmp_path: Path) -> None:
     """Nothing is read from it, and nothing copied to it, before the end of an epoch."""
-    run, plan = Run(_config(precision="bfloat16"), tmp_path, None), [(0.1, 1.0)] * 5
+    run, plan = Run(_config(precision="bfloat16", **changes), tmp_path, None), [(0.1, 1.0)] * 5
 
     def watched() -> Iterator[Batch]:
         for batch in islice(training_batches(run.train, 64, 0, augment=True), len(plan)):
