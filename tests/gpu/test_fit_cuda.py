@@ -1,6 +1,8 @@
 """The same run on a GPU as on the CPU: it learns, repeats itself, goes on after an interruption, is read anywhere."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 
 from topotune.config import TrialConfig
 from topotune.data import DATASETS
-from topotune.data.batches import evaluation_batches, training_batches
+from topotune.data.batches import Batch, evaluation_batches, training_batches
 from topotune.data.splits import load_split
 from topotune.followup.confirm import evaluate_checkpoint
 from topotune.followup.pruning import Cut, PruneJob, prune_one
@@ -18,8 +20,8 @@ from topotune.losses.channel import channel_loss
 from topotune.topography.positions import positions
 from topotune.topography.targets import target_similarity
 from topotune.training.device import Precision, pick_device
-from topotune.training.fit import fit
-from topotune.training.loop import evaluate
+from topotune.training.fit import Run, fit
+from topotune.training.loop import evaluate, train_epoch
 from topotune.training.records import EpochMetrics
 
 pytestmark = [
@@ -105,6 +107,26 @@ def test_batches_are_those_of_the_cpu() -> None:
     ):  # fmt: skip
         assert torch.equal(one.labels, other.labels.cpu())
         torch.testing.assert_close(one.images, other.images.cpu())
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # torch calls it a prototype
+@pytest.mark.parametrize("changes", [{}, {"loss": "as", "model": "mnist_cnn"}, {"strength": "ratio"}])
+def test_no_step_but_the_first_waits_for_the_gpu(changes: dict[str, Any], tmp_path: Path) -> None:
+    """Nothing is read from it, and nothing copied to it, before the end of an epoch."""
+    run, plan = Run(_config(precision="bfloat16", **changes), tmp_path, None), [(0.1, 1.0)] * 5
+
+    def watched() -> Iterator[Batch]:
+        for batch in islice(training_batches(run.train, 64, 0, augment=True), len(plan)):
+            torch.cuda.set_sync_debug_mode("default")
+            yield batch
+            torch.cuda.set_sync_debug_mode("error")
+        torch.cuda.set_sync_debug_mode("default")
+
+    try:
+        task, *_others = train_epoch(run.parallel, watched(), run.optimizer, run.pull, run.precision, plan)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert task > 0
 
 
 def test_auto_takes_the_gpu() -> None:

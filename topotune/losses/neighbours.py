@@ -132,7 +132,7 @@ def _centred(rows: Tensor) -> Tensor:
 
 def _correlation(samples: Tensor, *, gather: bool = False) -> Tensor:
     """Pearson r (C, C) of the rows of (C, M), over all ranks' samples if ``gather``."""
-    sums = torch.cat([samples.sum(1), samples.new_tensor([samples.shape[1]])])
+    sums = torch.cat([samples.sum(1), samples.new_full((1,), samples.shape[1])])
     if gather:
         sums = gathered(sums)
     mean = sums[:-1] / sums[-1].detach()

@@ -117,7 +117,7 @@ def _difference(gradient: Tensor | None, before: Tensor | None) -> Tensor | None
 
 
 def _norm(gradients: list[Tensor]) -> Tensor:
-    total = torch.zeros(())
+    total = torch.zeros((), device=gradients[0].device if gradients else None)
     for one in gradients:
         total = total.to(one.device) + one.detach().float().square().sum()
     return total.sqrt()

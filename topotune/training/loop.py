@@ -112,7 +112,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], precision: Precision) -
             scores.append((logits[:, 1] - logits[:, 0], batch.labels))
         correct = (logits.argmax(1) == batch.labels).sum()
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
-        total += torch.stack([correct.double(), loss.double(), correct.new_tensor(len(batch.labels)).double()])
+        total += torch.stack([correct.double(), loss.double(), torch.full_like(loss, len(batch.labels)).double()])
     right, loss_sum, samples = sum_over_ranks(total).tolist()
     return Evaluation(right / samples, loss_sum / samples, _roc_auc(scores))
 

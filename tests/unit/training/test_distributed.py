@@ -132,6 +132,16 @@ def _ratio(loss: str, size: int, rank: int, ranks: int) -> tuple[list[float], di
     return weights, {name: value.clone() for name, value in model.state_dict().items()}
 
 
+def _accumulated(size: int, rank: int, ranks: int, accumulate: int) -> tuple[Any, dict[str, Tensor]]:
+    """What two steps tell, each of so many micro-batches a rank, and the weights after them."""
+    model = _plain_net()
+    parallel, pull = distributed.parallel(model, torch.device("cpu")), Pull(_topography(model, "channel"))
+    batches = [_share(size, step, rank, ranks) for step in range(2)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    told = train_epoch(parallel, batches, optimizer, pull, CPU, [(0.05, 1.0), (0.02, 0.5)], accumulate)
+    return told, {name: value.clone() for name, value in model.state_dict().items()}
+
+
 def _collectives(rank: int) -> dict[str, Any]:
     norm = nn.BatchNorm2d(2)
     assert norm.running_mean is not None
@@ -185,6 +195,7 @@ def _gang(rank: int, address: str, out: Path, config: TrialConfig) -> None:
         left |= {f"gradients {size}": _gradients(size, rank, 2) for size in (6, 5)}
         left |= {f"{loss} {size}": _neighbours(loss, size, rank, 2) for loss in NEIGHBOURS for size in (6, 5)}
         left |= {f"ratio {loss} {size}": _ratio(loss, size, rank, 2) for loss in RATIOS for size in (6, 5)}
+        left |= {f"accumulated {size}": _accumulated(size, rank, 2, 2) for size in (12, 9)}
         for name, changes in HANDED_OUT.items():
             left[name] = fit(config.replace(**changes), out / name)
             try:
@@ -279,6 +290,18 @@ def test_two_ranks_have_the_ratio_of_one(loss: str, size: int, gang: Any) -> Non
         assert found == pytest.approx(weights, rel=1e-5)
         for name, value in state.items():
             torch.testing.assert_close(after[name], value, rtol=1e-5, atol=1e-7, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [12, 9])
+def test_two_ranks_in_micro_batches_step_as_one_with_the_whole_batch(size: int, gang: Any) -> None:
+    """Also where one rank has five samples and the other four."""
+    told, state = _accumulated(size, 0, 1, 1)
+    for left in gang[1:]:
+        found, after = left[f"accumulated {size}"]
+        assert found == pytest.approx(told, rel=1e-6)
+        for name, value in state.items():
+            torch.testing.assert_close(after[name], value, rtol=1e-6, atol=1e-9, msg=name)
 
 
 @pytest.mark.slow
