@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ from topotune.report.style import style_of
 def write_report(studies: Sequence[ReportStudy], path: Path) -> Path:
     """Write one page on one study, or several beside each other; its path.
 
-    Stages that have not run are named as such, so the report can be written at any time.
+    Studies of one name are told apart by their folders. Stages that have not run are named as such, so the report can
+    be written at any time.
 
     Raises:
         InputError: a file of maps is damaged.
     """
-    write_text(path, _render(studies))
+    names = [study.name for study in studies]
+    write_text(path, _render([
+        replace(study, apart=f" ({study.folder.path})") if names.count(study.name) > 1 else study for study in studies
+    ]))  # fmt: skip
     return path
 
 

@@ -16,7 +16,7 @@ class ReportStudy:
     """What was asked (study.toml), what came of it (summary.json) and the rows of each stage's table, if any.
 
     looked_at: of analysis.csv, the last layer's. importances: setting -> its share in what the objective varies by,
-    which only the search's own journal can say.
+    which only the search's own journal can say. apart: what tells it from another study of the same name.
     """
 
     folder: StudyFolder
@@ -28,6 +28,7 @@ class ReportStudy:
     tried: list[Row]
     looked_at: list[Row]
     importances: dict[str, float] = field(default_factory=dict)
+    apart: str = ""
 
     @classmethod
     def read(cls, folder: StudyFolder, importances: dict[str, float] | None = None) -> Self:
@@ -50,8 +51,8 @@ class ReportStudy:
 
     @property
     def name(self) -> str:
-        """As its own file has it."""
-        return str(self.asked.get("study", {}).get("name") or self.folder.name)
+        """As its own file has it, and what sets it apart, if it must be."""
+        return str(self.asked.get("study", {}).get("name") or self.folder.name) + self.apart
 
     @property
     def fixed(self) -> dict[str, Any]:

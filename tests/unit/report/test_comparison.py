@@ -1,8 +1,11 @@
 """Studies beside each other and beside the first paper's tables."""
 
+from pathlib import Path
+
 from tests.unit.report.conftest import MakeStudy
 from topotune.files import write_json
 from topotune.report import comparison, published
+from topotune.report.page import write_report
 from topotune.report.study import ReportStudy
 from topotune.topography import POSITIONS
 
@@ -37,3 +40,12 @@ def test_the_papers_figures() -> None:
     assert published.accuracies("birddcase", "vgg16")["none"] == (82.49, 0.60)
     assert published.accuracies("digits", "small_cnn") == {}
     assert published.pruning({"dataset": "cifar10", "model": "vgg16"}) == {}
+
+
+def test_studies_of_one_name_are_told_apart(make_study: MakeStudy, tmp_path: Path) -> None:
+    folders = [make_study(within=within) for within in ("one", "two")]
+    path = write_report([ReportStudy.read(folder) for folder in folders], tmp_path / "both.html")
+    page = path.read_text(encoding="utf-8")
+    for folder in folders:
+        assert f">demo ({folder.path})</h2>" in page
+        assert f'"demo ({folder.path}): grid2d"' in page  # a row of the plot of differences
