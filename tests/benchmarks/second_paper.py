@@ -87,7 +87,7 @@ DIRECTIONS = (
     *(Direction("like units close", "ws", "localisation", "lower", against) for against in (CONTROL, ASSIGNED)),
     Direction("sensitive to the input", "ws", "variance", "higher"),
     Direction("bimodal correlations", "as", "bimodality", "higher"),
-    Direction("no smoothness", "as", "moran", "no higher"),
+    *(Direction("no smoothness", "as", "moran", "no higher", against) for against in (CONTROL, ASSIGNED)),
     Direction("no smoothness", "as", "moran", "lower", "ws"),
     *(Direction("orientation tuning changed", loss, "circular_variance", "other") for loss in ("ws", "as")),
     *(Direction("symmetry sensitivity changed", loss, "mirror_correlation", "other") for loss in ("ws", "as")),
