@@ -120,7 +120,7 @@ def test_what_pods_name_is_there() -> None:
         find("PersistentVolumeClaim", claim)
     for name, key in re.findall(r'"secretKeyRef": {"name": "([^"]+)", "key": "([^"]+)"}', text):
         assert f"secret generic {name} " in readme
-        assert f"--from-literal {key}=" in readme
+        assert f'echo "{key}=$(' in readme
     for host in re.findall(r"http://([a-z]+):5000", text):
         find("Service", host)
     assert "secret generic mlflow-user" in readme
