@@ -15,11 +15,14 @@ from topotune.errors import InputError
 
 OFFICIAL = ("BirdVox-DCASE-20k", "ff1010bird", "warblrb10k")
 URL = "https://dcase.community/challenge2018/task-bird-audio-detection"
+FOLDER = "BirdDCASE"
 HEADER = ["itemid", "datasetid", "hasbird"]
 
 
 class BirdDCASE:
     """All sets together, each split 80/10/10 apart, whole clips; see ``Reader``."""
+
+    folder = FOLDER
 
     def files(self, root: Path | None, part: str) -> list[Path]:
         """The part's clips and the tables; of training, also the clips that are in no table."""
@@ -76,7 +79,7 @@ class _Set:
 
 
 def _sets(root: Path | None) -> list[_Set]:
-    home = data_folder("birddcase", root) / "BirdDCASE"
+    home = data_folder("birddcase", root) / FOLDER
     folders = sorted(path.parent for path in home.glob("*/wav") if path.is_dir())
     if not folders:
         raise InputError(

@@ -36,7 +36,7 @@ def check(name: str, root: Path | None) -> dict[str, Any]:
     try:
         files = sorted({path for part in PARTS for path in reader.files(root, part)})
     except InputError as error:
-        return found | {"problem": str(error)}
+        return found | {"state": DAMAGED if _is_there(reader, root) else ABSENT, "problem": str(error)}
     there = {path for path in files if path.exists()}
     if files and not there:
         return found | {"problem": f"none of its {len(files)} files is in {_folder(files)}"}
@@ -81,6 +81,12 @@ def _on_disk(files: list[Path]) -> dict[str, Any]:
 def _folder(files: list[Path]) -> Path:
     """The innermost folder that holds them all."""
     return Path(os.path.commonpath([path.parent for path in files]))
+
+
+def _is_there(reader: Reader, root: Path | None) -> bool:
+    """Whether there is the folder that a reader looks into, where it names one."""
+    folder: str | None = getattr(reader, "folder", None)
+    return root is not None and folder is not None and (root / folder).is_dir()
 
 
 def _checksums(reader: Reader) -> Mapping[str, str]:

@@ -26,6 +26,8 @@ SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"  # a
 class SpeechCommands:
     """Clips ``root/SpeechCommands/speech_commands_v0.02/<word>/*.wav``; see ``Reader``. Words may be left out."""
 
+    folder = FOLDER
+
     def files(self, root: Path | None, part: str) -> list[Path]:
         """The part's clips, and the two lists."""
         folder = _folder(root)

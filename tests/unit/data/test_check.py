@@ -118,6 +118,14 @@ def test_what_is_damaged(small_mnist: dict[str, bytes], tmp_path: Path) -> None:
     found = check("mnist", tmp_path)
     assert (found["state"], found["checksums"], found["files"]) == ("damaged", None, 2)
     assert found["problem"] == f"{path} is missing, and 1 more"
+    (tmp_path / "BirdDCASE" / "a" / "wav").mkdir(parents=True)
+    (tmp_path / "BirdDCASE" / "a" / "a.csv").write_text("itemid,datasetid,hasbird\na-0,a,7\n")
+    found = check("birddcase", tmp_path)
+    assert (found["state"], "line 2: hasbird is '7'" in found["problem"]) == ("damaged", True)
+    assert check("speechcommands", tmp_path)["state"] == "absent"
+    (tmp_path / "SpeechCommands" / "speech_commands_v0.02" / "yes").mkdir(parents=True)
+    found = check("speechcommands", tmp_path)
+    assert (found["state"], "validation_list.txt is missing" in found["problem"]) == ("damaged", True)
     (tmp_path / "own.npz").write_bytes(b"")
     found = check("own.npz", tmp_path)
     assert found["state"] == "damaged"
