@@ -90,7 +90,7 @@ def launch(workers: int, function: Callable[..., None], *arguments: Any) -> None
 
 def _lost_another(error: Exception) -> bool:
     """Whether a rank failed only because it noticed that another had died."""
-    return type(error) is RuntimeError and "gloo" in str(error)
+    return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo" in str(error))
 
 
 def _guarded(rank: int, errors: Any, function: Callable[..., None], *arguments: Any) -> None:

@@ -15,7 +15,7 @@ from topotune.data.batches import derive_seed, evaluation_batches, training_batc
 from topotune.data.splits import Split, load_split
 from topotune.errors import InputError
 from topotune.files import write_csv, write_json
-from topotune.losses.strength import GradientRatio, weight_factor
+from topotune.losses.strength import GradientRatio
 from topotune.models.topographic import build_model
 from topotune.training import METRICS, RESULT, STATE, checkpoint, distributed, memory
 from topotune.training.arrangement import Arranger, check_layers, hold_out, topography_of
@@ -31,7 +31,7 @@ from topotune.training.records import (
     TrialStopped,
     read_result,
 )
-from topotune.training.schedule import warmup_cosine
+from topotune.training.schedule import plan
 
 
 def fit(config: TrialConfig, out: Path, data: Path | None = None, *, report: Report | None = None) -> TrialResult:
@@ -146,9 +146,9 @@ class Run:
         )
         if self.arranger and self.arranger.due(self.epoch):
             self.arranger.arrange(self.model, self.precision, self.epoch)
-        plan = [self._rate_and_factor(step) for step in range(self.steps)]
+        steps = plan(config, self.epoch, self.steps)
         task, topographic, strength = train_epoch(
-            self.parallel, batches, self.optimizer, self.pull, self.precision, plan, self.accumulate
+            self.parallel, batches, self.optimizer, self.pull, self.precision, steps, self.accumulate
         )  # fmt: skip
         distributed.average_buffers(self.model)
         many = memory.at_once(self.accumulate)
@@ -158,7 +158,7 @@ class Run:
             which = f"task loss {task}, topographic loss {topographic}, validation loss {found.loss}"
             raise TrainingDiverged(f"training diverged: a loss is not finite in epoch {self.epoch + 1} ({which})")
         seconds = time.monotonic() - started
-        rate = max(rate for rate, _factor in plan)
+        rate = max(rate for rate, _factor in steps)
         metrics = EpochMetrics(
             self.epoch + 1, task, topographic, found.accuracy, found.loss, rate, seconds, strength, found.roc_auc
         )  # fmt: skip
@@ -211,15 +211,6 @@ class Run:
         arranger = Arranger(config, topography, probe) if probe is not None else None
         ratio = GradientRatio(config.weight, config.ratio_every) if config.strength == "ratio" else None
         return (Pull(topography, ratio) if config.topographic else None), arranger
-
-    def _rate_and_factor(self, step: int) -> tuple[float, float]:
-        config = self.config
-        done = self.epoch + step / self.steps
-        moves = {"step": done, "epoch": self.epoch}
-        rate = 1.0
-        if config.schedule in moves:
-            rate = warmup_cosine(moves[config.schedule] / config.epochs, config.warmup)
-        return config.learning_rate * rate, weight_factor(config.weight_schedule, done / config.epochs, config.warmup)
 
     def _assign(self) -> None:
         """Positions for the channels of the best epoch's network: on every rank, since a loss may gather from all."""

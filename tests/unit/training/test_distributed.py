@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -396,3 +397,14 @@ def test_a_rank_that_is_killed_is_told_in_one_line_and_the_run_goes_on(
     with pytest.raises(StageError, match=died):
         distributed.launch(2, _second_dies)
     assert time.monotonic() - started < 50  # the others are not waited for
+
+
+def _loses_another(rank: int, address: str) -> None:
+    raise dist.DistBackendError("NCCL communicator was aborted")
+
+
+@pytest.mark.slow
+def test_a_rank_that_another_left_on_gpus_is_told_in_one_line(importable: None) -> None:
+    """What nccl raises then; gloo's words are in the test above."""
+    with pytest.raises(StageError, match=r"a rank lost another \(NCCL .* aborted\); the same command goes on"):
+        distributed.launch(2, _loses_another)

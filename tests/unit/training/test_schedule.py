@@ -1,4 +1,4 @@
-"""The learning rate, worked by hand (Poli, Dupoux & Riad 2022, section 3.1)."""
+"""The learning rate (Poli, Dupoux & Riad 2022, section 3.1) and the plan of an epoch, worked by hand."""
 
 import math
 
@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topotune.training.schedule import warmup_cosine
+from topotune.config import TrialConfig
+from topotune.losses.strength import weight_factor
+from topotune.training.schedule import plan, warmup_cosine
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,18 @@ def test_it_rises_then_falls(first: float, second: float, warmup: float) -> None
         assert one <= other
     if early >= warmup and warmup < 1:
         assert one >= other
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"), [("step", [0.5, 0.75]), ("epoch", [0.5, 0.5]), ("constant", [1.0, 1.0])]
+)
+def test_a_plan_by_hand(schedule: str, rates: list[float]) -> None:
+    """The second epoch of four, the warm-up's last."""
+    config = TrialConfig(
+        epochs=4, warmup=0.5, learning_rate=0.1, schedule=schedule, topography="grid2d", weight=1.0,
+        weight_schedule="linear",
+    )  # fmt: skip
+    assert plan(config, 1, 2) == [
+        (pytest.approx(0.1 * rate), pytest.approx(weight_factor("linear", done, 0.5)))
+        for rate, done in zip(rates, (0.25, 0.375), strict=True)
+    ]
