@@ -21,7 +21,7 @@ from topotune.data.batches import derive_seed, normalise, raw_batches
 from topotune.data.splits import Split, load_split
 from topotune.errors import InputError
 from topotune.models.topographic import LayerOutputs, select_layers
-from topotune.training.checkpoint import load_config, load_model
+from topotune.training.checkpoint import check_data, load_config, load_model
 from topotune.training.device import Precision, pick_device
 from topotune.training.records import images_at_once
 
@@ -117,6 +117,7 @@ def open_subject(checkpoint: Path, data: Path | None, layers: Iterable[str], set
         torch.set_num_threads(config.threads)
     device = pick_device(config.device)
     split = some_of(load_split(config.dataset, "test", data), settings.images)
+    check_data(checkpoint, config.dataset, split.entry)
     precision = Precision(device, config.precision == "bfloat16")
     model.to(device)
     return Subject(

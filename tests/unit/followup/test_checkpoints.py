@@ -175,6 +175,7 @@ def test_data_of_another_network(quick: Quick, tmp_path: Path, capsys: Capture) 
             ["robustness", "--perturbations", "white", "--out", "rows.csv"],
             ["prune", "--out", "rows.csv"],
             ["compact", "--proportion", "0.5", "--out", "small"],
+            ["analyze", "--analyses", "dimensionality", "--out", "rows.csv"],
         ):
             words = [command[0], str(tmp_path / "run"), *command[1:-1], str(tmp_path / command[-1])]
             assert main([*words, "--data", str(tmp_path / name)]) == 2
