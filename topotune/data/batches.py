@@ -75,7 +75,7 @@ def _drawn(samples: int, batch_size: int, padding: int, seed: int) -> tuple[Tens
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(samples, generator=generator)
     shifts, places = [], []
-    for batch in order.split(batch_size):
+    for batch in torch.split(order, batch_size):
         shifts.append(torch.randint(2 * padding + 1, (2, len(batch)), generator=generator))
         places.append(torch.rand(len(batch), generator=generator))
     return order, torch.cat(shifts, 1), torch.cat(places)
