@@ -16,6 +16,14 @@ from tests.integration.support import alive, descendants, end, free_port, optuna
 
 TRAINING = r"ray::(ImplicitFunc|_Rank)|raylet/raylet|gcs_server"  # what could go on with a dead driver's trials
 
+# the ray command, but without the server for Ray Client, which nobody uses here and whose end ends its node: at a port
+# that another cluster has, or on a machine that is too busy for the 30 s that it waits
+RAY = """
+from ray.scripts import scripts
+scripts.get_ray_client_dependency_error = lambda: "not here"
+scripts.main()
+"""
+
 
 class Started:
     """Commands in the background, and all processes that they started."""
@@ -69,15 +77,23 @@ def standing(folder: Path) -> Standing:
 
 
 class Nodes:
-    """A Ray cluster on loopback: each node a ``ray start`` of its own, which can be killed."""
+    """A Ray cluster on this machine: each node a ``ray start`` with an address of its own, which can be killed."""
 
-    def __init__(self, env: dict[str, str], cpus: int) -> None:
-        """Start the head; ``env`` must say where the token is, and have ``RAY_TMPDIR``, a short path."""
-        self._env, self._port = env, free_port()
-        self.address = f"127.0.0.1:{self._port}"
-        self._head = self._start(["--head", "--port", str(self._port), "--include-dashboard", "false"], cpus)
+    def __init__(self, env: dict[str, str], cpus: int, dashboard: int | None = None) -> None:
+        """Start the head, with a dashboard where its port is given; ``env`` must say where the token is, and have
+        ``RAY_TMPDIR``, a short path."""
+        self._env, self._port, self._started = env, free_port(), 1
+        self._host = "127.0.0.2"  # Ray takes 127.0.0.1 for the machine's outer address
+        self.address = f"{self._host}:{self._port}"
+        words = ["--head", "--port", str(self._port)]
+        words += ["--include-dashboard", "false"] if dashboard is None else ["--dashboard-port", str(dashboard)]
+        self._head = self._start(words, cpus)
         self._others: list[subprocess.Popen[bytes]] = []
-        wait_for(self._answers, 60, "the head of a cluster", self._head)
+        try:
+            wait_for(self._answers, 180, "the head of a cluster", self._head)
+        except BaseException:
+            self.end()
+            raise
 
     def add(self) -> None:
         """One more node, with one CPU."""
@@ -87,18 +103,33 @@ class Nodes:
         """SIGKILL for all processes of a node other than the head."""
         self._kill(self._others.pop(chance.randrange(len(self._others))))
 
+    def kill_with(self, pattern: str) -> None:
+        """SIGKILL for all processes of the one node, other than the head, that runs such a process."""
+        (found,) = [node for node in self._others if descendants(node, pattern)]
+        self._others.remove(found)
+        self._kill(found)
+
     def end(self) -> None:
+        """SIGKILL for everything that is left."""
         for node in (*self._others, self._head):
-            self._kill(node)
+            if node.poll() is None:
+                self._kill(node)
 
     def _start(self, words: list[str], cpus: int) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-        command += ["--node-ip-address", "127.0.0.1", "--num-cpus", str(cpus), *words]
+        self._started += 1
+        command = [sys.executable, "-c", RAY, "start", "--block", "--disable-usage-stats"]
+        command += ["--node-ip-address", f"127.0.0.{self._started}", "--num-cpus", str(cpus), *words]
+        # else they share one, where each unpacks a job's files anew under the feet of the others
+        command += ["--temp-dir", f"{self._env['RAY_TMPDIR']}/{self._port}-{self._started}"]
+        # other clusters may be at work here; and for ports that it is not told, a node waits 15 s and then aborts
+        for name in ("metrics-export", "dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent"):
+            command += [f"--{name}-port", str(free_port())]
+        command += ["--min-worker-port", "0", "--max-worker-port", "0"]
         quiet = subprocess.DEVNULL
         return subprocess.Popen(command, env=self._env, stdout=quiet, stderr=quiet, start_new_session=True)
 
     def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
+        with suppress(OSError), socket.create_connection((self._host, self._port), timeout=1):
             return True
         return False
 

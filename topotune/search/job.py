@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from shlex import join
@@ -137,25 +137,30 @@ class Jobs:
         """
         told, answered = 0, time.monotonic()
 
-        async def tail() -> None:
+        async def tail() -> bool:
+            """Whether the log has ended. A machine that slept, or is cut off, is not told that its connection has."""
             nonlocal told, answered
             at, log = 0, self._client.tail_job_logs(job)
-            with suppress(StopAsyncIteration, asyncio.TimeoutError):
-                while True:  # a machine that sleeps, or is cut off, is not told that its connection has ended
+            while True:
+                try:
                     text = await asyncio.wait_for(anext(log), SILENCE)
-                    new, at, answered = text[max(told - at, 0) :], at + len(text), time.monotonic()
-                    if new:
-                        tell(new)
-                        told = at
+                except StopAsyncIteration:
+                    return True
+                except TimeoutError:
+                    return False
+                new, at, answered = text[max(told - at, 0) :], at + len(text), time.monotonic()
+                if new:
+                    tell(new)
+                    told = at
 
         lost = False
         while True:
             try:
                 details = self.details(job)
                 answered = time.monotonic()
-                asyncio.run(tail())
+                whole = asyncio.run(tail())
                 details = self.details(job)
-                if details.status.is_terminal():
+                if whole and details.status.is_terminal():
                     return _exit_code(job, details)
                 lost = False
             except _LOST as error:
