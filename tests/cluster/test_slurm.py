@@ -74,6 +74,7 @@ def test_a_study_goes_on_after_requeue_and_cancellation(slurm: Slurm, tmp_path: 
     wait(lambda: slurm.state(job) == "CANCELLED", LONG, "the job to end")
     assert log.read_text(encoding="utf-8").count("stopped; nothing that was finished is lost") == 2
     assert processes_of(job) == []
+    assert list(Path("/tmp").glob(f"tt-{job}*")) == []
 
     before = sum(epochs())
     job = submit()
