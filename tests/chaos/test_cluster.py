@@ -24,6 +24,7 @@ TRIALS, EPOCHS = 2, 16
 SPACE = f"""
 [study]
 name = "fleet"
+pruner = "none"
 [fixed]
 dataset = "digits"
 epochs = {EPOCHS}
