@@ -15,16 +15,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-import topotune.search.job
 from tests.conftest import ROOT, Cli
 from tests.integration.support import by_key, end, free_port, one_error, rows, tracked, write_space
 from tests.servers import Wire
 from topotune.provenance import git_commit
-from topotune.search.job import Jobs
 
 pytestmark = pytest.mark.slow
 
@@ -164,25 +161,35 @@ def test_submit_sends_a_study_off_and_follows_it_through_a_lost_connection(
     assert provenance["git_commit"] == git_commit()
 
 
-def test_a_connection_that_is_dead_without_a_word_is_taken_up_again(
-    head: Head, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.setenv(name, head.env[name])
-    monkeypatch.setattr(topotune.search.job, "SILENCE", 3.0)
-    with Wire(int(head.dashboard.rpartition(":")[2])) as wire, TemporaryDirectory() as empty:
-        jobs = Jobs(f"http://127.0.0.1:{wire.port}")
-        count = "for one in range(12): print(one, flush=True); time.sleep(0.5)"
-        job = jobs.submit(["python", "-c", f"import time\n{count}\nraise SystemExit(7)"], "count", Path(empty), {}, ())
-        told = ""
+COUNT = """
+import sys, tempfile
+from pathlib import Path
+from topotune.search import job
+job.SILENCE = 3.0
+jobs = job.Jobs(sys.argv[1])
+code = "import time\\n" + "for one in range(12):\\n print(one, flush=True)\\n time.sleep(0.5)\\nraise SystemExit(7)"
+with tempfile.TemporaryDirectory() as empty:
+    name = jobs.submit(["python", "-c", code], "count", Path(empty), {}, ())
+sys.exit(jobs.follow(name, lambda text: print(text, end="", flush=True), print))
+"""
 
-        def tell(text: str) -> None:
-            nonlocal told
-            if "3\n" in text:
-                wire.freeze()
-            told += text
 
-        assert jobs.follow(job, tell, print) == 7
+def test_a_connection_that_is_dead_without_a_word_is_taken_up_again(head: Head, client: Cli) -> None:
+    """As where a laptop slept: in a process of its own, for Ray reads once how to authenticate."""
+    with Wire(int(head.dashboard.rpartition(":")[2])) as wire:
+        command = [sys.executable, "-c", COUNT, f"http://127.0.0.1:{wire.port}"]
+        process = subprocess.Popen(command, env=client.env, cwd=client.cwd, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout
+            told = ""
+            while not told.endswith("3\n"):
+                told += process.stdout.readline()
+                assert process.poll() is None, told
+            wire.freeze()
+            told += process.communicate(timeout=120)[0]
+        finally:
+            end_process(process)
+    assert process.returncode == 7
     assert told.endswith("\n".join(map(str, range(12))) + "\n")
 
 
