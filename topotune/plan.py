@@ -1,16 +1,14 @@
 """What a study would do, and what it would take: counted from its file, and timed on this machine if asked for."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from topotune.config import NONE
 from topotune.data import dataset_entry, steps_per_epoch
 from topotune.search.objectives import OBJECTIVES
-from topotune.search.space import Cases, Choices, Dimension, Plain, Range, StudyFile, config_of, ends_of
+from topotune.search.space import Cases, Choices, Dimension, Plain, StudyFile, config_of, ends_of
 
 GRID_POINTS = 12  # the values that a continuous setting has in the grid: as many λ as the first paper searched
 HOUR = 3600.0
@@ -31,7 +29,8 @@ def plan(file: StudyFile, data: Path | None = None) -> dict[str, Any]:
     steps = max(steps_per_epoch(count, smallest, workers) for count in samples)
     epochs = trials * file.epochs * file.replicates
     # a variant that no trial was about cannot be confirmed
-    confirmed = int(min(_variants(file), trials)) * file.option("confirm", "seeds")
+    variants = file.variants()
+    confirmed = (trials if variants is None else min(len(variants), trials)) * file.option("confirm", "seeds")
     return {
         "study": file.name,
         "study_hash": file.hash,
@@ -156,18 +155,6 @@ def _hours(timed: Mapping[str, Any]) -> list[str]:
 
 def _number(hours: float) -> str:
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
-
-
-def _variants(file: StudyFile) -> float:
-    """How many variants are confirmed at most: the control, the topographies, what is confirmed apart of each."""
-    names, found = file.option("confirm", "per"), set[tuple[Any, ...]]()
-    for branch in file.branches:
-        if any(isinstance(branch.open.get(name), Range) for name in names):
-            return math.inf
-        own = [name for name in names if name in branch.open or name in branch.values]
-        choices = [branch.choices(name) for name in ("topography", *own)]
-        found |= {(*own, *values) for values in product(*choices) if values[0] != NONE}
-    return len(found) + 1
 
 
 def _not_stopped(file: StudyFile) -> float | None:

@@ -1,14 +1,19 @@
 #!/bin/sh
 # A standing head on one workstation, for everybody who has its token: studies are submitted to it, and queue.
 # It runs in the foreground, and Ctrl-C or SIGTERM ends it and what it started, never another Ray on this machine.
-# Everything listens on loopback only. PORT (default 6379, and the two after it), DASHBOARD (8265) and FOLDER
-# (/tmp/topotune; short, for socket paths have at most 107 characters) can be set, for two of these side by side.
+# Everything listens on loopback only. PORT (default 6379, and the two after it; not 10000 to 19999, which are Ray's
+# workers'), DASHBOARD (8265) and FOLDER (/tmp/topotune; short, for socket paths have at most 107 characters) can be set,
+# for two of these side by side.
 set -eu
+PORT="${PORT:-6379}"
+if [ "$PORT" -ge 9998 ] && [ "$PORT" -le 19999 ]; then
+  echo "PORT=$PORT: must not be 9998 to 19999, where Ray's workers listen" >&2
+  exit 2
+fi
 umask 077
 export RAY_AUTH_MODE=token
 export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0       # where Ray supports no clusters, its processes stay on loopback
 ray get-auth-token --generate > /dev/null 2>&1   # into ~/.ray/auth_token, unless there is one
-PORT="${PORT:-6379}"
 exec ray start --head --block --disable-usage-stats --temp-dir "${FOLDER:-/tmp/topotune}" \
   --node-ip-address 127.0.0.1 --port "$PORT" \
   --ray-client-server-port $((PORT + 1)) --dashboard-agent-listen-port $((PORT + 2)) \

@@ -169,7 +169,8 @@ job.SILENCE = 3.0
 jobs = job.Jobs(sys.argv[1])
 code = "import time\\n" + "for one in range(12):\\n print(one, flush=True)\\n time.sleep(0.5)\\nraise SystemExit(7)"
 with tempfile.TemporaryDirectory() as empty:
-    name = jobs.submit(["python", "-c", code], "count", Path(empty), {}, ())
+    name = job.new_id("count")
+    jobs.submit(["python", "-c", code], name, Path(empty), {}, ())
 sys.exit(jobs.follow(name, lambda text: print(text, end="", flush=True), print))
 """
 

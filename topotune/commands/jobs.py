@@ -9,6 +9,8 @@ from typing import Any
 from topotune.commands.sites import check_no_store, overrides
 from topotune.errors import InputError
 
+STUDY = "study"  # the folder of the study file in what is sent
+
 
 def submit(options: argparse.Namespace) -> int:
     """Send a study off and follow it, or follow one that is there; the exit code is the job's."""
@@ -20,15 +22,17 @@ def submit(options: argparse.Namespace) -> int:
         raise InputError(
             "--address: give that of the head's dashboard, http://HOST:8265, here or as RAY_API_SERVER_ADDRESS"
         )
-    from topotune.search.job import Jobs
+    from topotune.search.job import Jobs, new_id
 
     jobs = Jobs(address)
-    job = options.follow or _send(options, jobs, words)
+    job = options.follow or new_id(options.name)
     back = f"topotune submit --address {address} --follow {job}"
-    if options.detach:
-        print(f"job:     {job}\nfollow:  {back}")
-        return 0
     try:
+        if not options.follow:
+            _send(options, jobs, words, job)
+        if options.detach:
+            print(f"job:     {job}\nfollow:  {back}")
+            return 0
         return jobs.follow(job, _tell, _say)
     except KeyboardInterrupt:
         _leave(jobs, job, back)
@@ -50,7 +54,7 @@ def _command(options: argparse.Namespace) -> list[str]:
     file = load_study(options.target, overrides(options))
     check_asked(file.option("robustness", "perturbations"))
     options.name = file.name
-    words = ["python", "-m", "topotune", "run", options.target.name]
+    words = ["python", "-m", "topotune", "run", f"{STUDY}/{options.target.name}"]
     for name in ("studies", "data"):
         folder: Path | None = getattr(options, name)
         if folder is not None:
@@ -67,17 +71,16 @@ def _command(options: argparse.Namespace) -> list[str]:
     return words + [f"--{name}" for name in ("download", "fresh") if getattr(options, name)]
 
 
-def _send(options: argparse.Namespace, jobs: Any, words: list[str]) -> str:
+def _send(options: argparse.Namespace, jobs: Any, words: list[str], job: str) -> None:
     from topotune.provenance import COMMIT, git_commit
     from topotune.search.job import pinned, size_of, upload
 
     commit = git_commit()
     env = {COMMIT: commit} if commit else {}
-    with upload(options.target) as folder:
+    with upload(options.target, STUDY) as folder:
         files, size = size_of(folder)
-        job: str = jobs.submit(words, options.name, folder, env, pinned() if options.pip else ())
+        jobs.submit(words, job, folder, env, pinned() if options.pip else ())
     _say(f"sent {files} files, {size / 2**20:.1f} MiB; job {job}")
-    return job
 
 
 def _leave(jobs: Any, job: str, back: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import shutil
 import tempfile
 import time
@@ -22,19 +23,23 @@ AGAIN = 5.0  # seconds between two attempts to reach a head that was there befor
 PATIENCE = 600.0  # seconds for which it may be away
 SILENCE = 100.0  # seconds without a line (a study writes one a minute) after which a connection counts as dead
 STOPPING = 30.0  # seconds for a job that was told to stop
+STARTING = 60.0  # seconds that a head may take from its first answer to its first job
+_NO_AGENT = "No available agent"  # Ray's words for one that has just started, or whose agent has no port
 _LOST = (OSError, ClientError, AuthenticationError, RuntimeError)  # requests' are OSErrors
 
 
 @contextmanager
-def upload(space: Path) -> Iterator[Path]:
-    """A folder with all that a job needs of this machine: the package as it is here, and the study file.
+def upload(space: Path, within: str) -> Iterator[Path]:
+    """A folder with all that a job needs of this machine: the package as it is here, and the study file, which may
+    have any name, in a folder ``within``.
 
     Nothing else is sent: no data, no studies, no history, no environment.
     """
     with tempfile.TemporaryDirectory() as name:
         package = Path(__file__).resolve().parent.parent
         shutil.copytree(package, Path(name) / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(space, Path(name) / space.name)
+        (Path(name) / within).mkdir()
+        shutil.copy(space, Path(name) / within)
         yield Path(name)
 
 
@@ -65,6 +70,11 @@ def pinned(package: str = "topotune") -> list[str]:
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 
 
+def new_id(study: str) -> str:
+    """What a job of a study is called."""
+    return f"{study}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
 class Jobs:
     """The jobs of one cluster, by way of its dashboard."""
 
@@ -90,12 +100,12 @@ class Jobs:
             reason = str(error).splitlines()[0]
             raise InputError(f"--address {address!r}: no Ray dashboard answers there ({reason})") from None
 
-    def submit(self, words: Sequence[str], name: str, folder: Path, env: Mapping[str, str], pins: Sequence[str]) -> str:
-        """Send a job off; its id.
+    def submit(self, words: Sequence[str], job: str, folder: Path, env: Mapping[str, str], pins: Sequence[str]) -> None:
+        """Send a job off.
 
         Args:
             words: its command.
-            name: what its id begins with.
+            job: its id, see ``new_id``.
             folder: becomes its working folder, on every node.
             env: its environment; the dashboard shows it.
             pins: packages that it wants, in an environment of its own; none takes what the nodes have.
@@ -104,11 +114,17 @@ class Jobs:
             StageError: the cluster did not take it.
         """
         environment = {"working_dir": str(folder), "env_vars": dict(env)} | ({"pip": list(pins)} if pins else {})
-        job = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        try:
-            return self._client.submit_job(entrypoint=join(words), submission_id=job, runtime_env=environment)
-        except _LOST as error:
-            raise StageError(f"{self.address} did not take the job: {str(error).splitlines()[0]}") from error
+        until = time.monotonic() + STARTING
+        while True:
+            try:
+                self._client.submit_job(entrypoint=join(words), submission_id=job, runtime_env=environment)
+                return
+            except _LOST as error:
+                said = str(error).splitlines()[0]
+                if _NO_AGENT not in said or time.monotonic() > until:
+                    hint = ": see its dashboard_agent.log" if _NO_AGENT in said else ""
+                    raise StageError(f"{self.address} did not take the job: {said}{hint}") from error
+            time.sleep(AGAIN)
 
     def details(self, job: str) -> JobDetails:
         """What the cluster says of a job.

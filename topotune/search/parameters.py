@@ -47,16 +47,17 @@ def of_point(file: StudyFile, point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def enqueue_first(study: optuna.Study, file: StudyFile) -> None:
-    """A study file's own points come first; and every topography, the control too, is tried at least once, with
-    otherwise suggested settings."""
+    """A study file's own points come first; and every variant that is confirmed, the control and each topography at
+    least, is tried at least once, with otherwise suggested settings."""
     there = study.get_trials(deepcopy=False)
     known = {trial.user_attrs.get(table.POINT) for trial in there}
     for point in file.points:
         mark = json.dumps(point, sort_keys=True)
         if mark not in known:  # a driver may have been killed between two of them
             study.enqueue_trial(of_point(file, point), user_attrs={table.POINT: mark})
-    if "topography" in file.dimensions:
-        first = {trial.user_attrs.get(table.FIRST) for trial in there}
-        for topography in file.topographies:
-            if topography not in first:
-                study.enqueue_trial({"topography": topography}, user_attrs={table.FIRST: topography})
+    first = {trial.user_attrs.get(table.FIRST) for trial in there}
+    for one in file.variants() or [{"topography": topography} for topography in file.topographies]:
+        searched = {name: value for name, value in one.items() if name in file.dimensions}
+        mark = one["topography"] if len(one) == 1 else json.dumps(one, sort_keys=True)
+        if searched and mark not in first:
+            study.enqueue_trial(searched if len(one) == 1 else of_point(file, one), user_attrs={table.FIRST: mark})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from topotune.config import NONE, SETTINGS, TrialConfig, unused_settings
@@ -243,6 +244,20 @@ class StudyFile:
         """The topographies of the study, the control first: it is always part of it."""
         named = self.choices("topography")
         return (NONE, *(name for name in named if name != NONE))
+
+    def variants(self) -> list[dict[str, Any]] | None:
+        """What each variant that is confirmed has settled: the control, and of each topography every combination of
+        the settings that ``[confirm] per`` names; None where one of these is a range."""
+        names, found = self.option("confirm", "per"), [{"topography": NONE}]
+        for branch in self.branches:
+            if any(isinstance(branch.open.get(name), Range) for name in names):
+                return None
+            own = ["topography", *(name for name in names if name in branch.open or name in branch.values)]
+            for values in product(*map(branch.choices, own)):
+                one = dict(zip(own, values, strict=True))
+                if values[0] != NONE and one not in found:
+                    found.append(one)
+        return found
 
     @cached_property
     def epochs(self) -> int:

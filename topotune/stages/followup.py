@@ -26,14 +26,15 @@ def confirm_best(session: Session) -> None:
     from topotune.search.trial import train_on_cluster  # ray and torch
 
     folder, seeds = session.folder, session.file.option("confirm", "seeds")
-    selected = confirm.select(session.study.rows(), session.file.topographies, session.file.option("confirm", "per"))
+    per, topographies = session.file.option("confirm", "per"), session.file.topographies
+    selected = confirm.select(session.study.rows(), topographies, per)
     if not selected:
         raise InputError(
             f"study {folder.name!r} has no trial that can be confirmed; run: topotune search {folder.study_file}, "
             "with more of what its budget lacks (--set budget.hours=…)"
         )
-    found = {row["topography"] for row in selected.values()}
-    missing = [name for name in session.file.topographies if name not in found]
+    wanted = [confirm.variant(one, per) for one in session.file.variants() or ()] or topographies
+    missing = [name for name in wanted if name not in {*selected, *(row["topography"] for row in selected.values())}]
     if missing:
         say(f"confirm: no usable trial of {', '.join(missing)}; left out")
     unseen = range(session.file.replicates, session.file.replicates + seeds)  # the search had those before

@@ -98,6 +98,18 @@ def test_the_first_trials_are_one_of_each_topography(begin: Open) -> None:
     assert len({one.config.learning_rate for one in asked}) == 8
 
 
+def test_every_variant_that_is_confirmed_is_tried(begin: Open) -> None:
+    """[confirm] per: chance alone would leave some combinations out."""
+    text = SPACE.replace("[nuisance]", 'loss = {choices = ["channel", "as_global"]}\n[nuisance]')
+    study = begin(text + "[confirm]\nper = ['loss']\n")
+    tried = [study.ask() for _ in range(5)]
+    assert [(one.config.topography, one.config.loss) for one in tried if one and one.config.weight] == [
+        ("grid2d", "channel"), ("grid2d", "as_global"), ("circle", "channel"), ("circle", "as_global")
+    ]  # fmt: skip
+    assert tried[0]
+    assert tried[0].config.topography == "none"
+
+
 def test_a_raised_budget_goes_on_and_a_spent_one_does_not(begin: Open) -> None:
     study = begin(budget__trials=3)
     for _ in range(3):
