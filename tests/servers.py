@@ -107,7 +107,7 @@ class Wire:
     """A connection to a port of this machine that can be cut: what stands between two machines."""
 
     def __init__(self, port: int) -> None:
-        self._to, self._open, self._stuck = port, list[socket.socket](), set[socket.socket]()
+        self._to, self._open = port, list[socket.socket]()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
 
@@ -127,10 +127,6 @@ class Wire:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
-    def freeze(self) -> None:
-        """Let nothing more through the connections of now, without ending them."""
-        self._stuck = set(self._open)
-
     def _accept(self) -> None:
         with suppress(OSError):  # closed
             while True:
@@ -140,10 +136,9 @@ class Wire:
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
 
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+    @staticmethod
+    def _copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while some := source.recv(65536):
-                if target not in self._stuck:
-                    target.sendall(some)
-            if target not in self._stuck:
-                target.shutdown(socket.SHUT_WR)
+                target.sendall(some)
+            target.shutdown(socket.SHUT_WR)

@@ -161,39 +161,6 @@ def test_submit_sends_a_study_off_and_follows_it_through_a_lost_connection(
     assert provenance["git_commit"] == git_commit()
 
 
-COUNT = """
-import sys, tempfile
-from pathlib import Path
-from topotune.search import job
-job.SILENCE = 3.0
-jobs = job.Jobs(sys.argv[1])
-code = "import time\\n" + "for one in range(12):\\n print(one, flush=True)\\n time.sleep(0.5)\\nraise SystemExit(7)"
-with tempfile.TemporaryDirectory() as empty:
-    name = job.new_id("count")
-    jobs.submit(["python", "-c", code], name, Path(empty), {}, ())
-sys.exit(jobs.follow(name, lambda text: print(text, end="", flush=True), print))
-"""
-
-
-def test_a_connection_that_is_dead_without_a_word_is_taken_up_again(head: Head, client: Cli) -> None:
-    """As where a laptop slept: in a process of its own, for Ray reads once how to authenticate."""
-    with Wire(int(head.dashboard.rpartition(":")[2])) as wire:
-        command = [sys.executable, "-c", COUNT, f"http://127.0.0.1:{wire.port}"]
-        process = subprocess.Popen(command, env=client.env, cwd=client.cwd, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout
-            told = ""
-            while not told.endswith("3\n"):
-                told += process.stdout.readline()
-                assert process.poll() is None, told
-            wire.freeze()
-            told += process.communicate(timeout=120)[0]
-        finally:
-            end_process(process)
-    assert process.returncode == 7
-    assert told.endswith("\n".join(map(str, range(12))) + "\n")
-
-
 def test_ctrl_c_leaves_the_job_or_stops_it(head: Head, client: Cli, tmp_path: Path) -> None:
     there = ["--address", head.dashboard]
     space = write_space(tmp_path)
