@@ -107,7 +107,7 @@ class Wire:
     """A connection to a port of this machine that can be cut: what stands between two machines."""
 
     def __init__(self, port: int) -> None:
-        self._to, self._open = port, list[socket.socket]()
+        self._to, self._open, self._frozen = port, list[socket.socket](), set[socket.socket]()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
 
@@ -127,6 +127,10 @@ class Wire:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
+    def freeze(self) -> None:
+        """Let nothing more through the connections of now, without ending them; new ones are let through."""
+        self._frozen |= set(self._open)
+
     def _accept(self) -> None:
         with suppress(OSError):  # closed
             while True:
@@ -136,9 +140,10 @@ class Wire:
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
 
-    @staticmethod
-    def _copy(source: socket.socket, target: socket.socket) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while some := source.recv(65536):
-                target.sendall(some)
-            target.shutdown(socket.SHUT_WR)
+                if target not in self._frozen:
+                    target.sendall(some)
+            if target not in self._frozen:
+                target.shutdown(socket.SHUT_WR)

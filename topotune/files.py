@@ -1,6 +1,7 @@
 """Files that are whole or absent: every write goes to a temporary neighbour first and is then renamed."""
 
 import csv
+import errno
 import io
 import json
 import math
@@ -33,6 +34,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if isinstance(error, OSError) and error.filename is None:  # as of a full disk
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether this says that a disk, or a quota, has no room left."""
+    by_numpy = "requested and" in str(error)  # 1000 requested and 16 written
+    return isinstance(error, OSError) and (error.errno in (errno.ENOSPC, errno.EDQUOT) or by_numpy)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -1,9 +1,10 @@
 """How one study stands: its best trials, what they cost, what matters, what was confirmed. For people and programs."""
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Self
 
 from topotune.config import NONE
 from topotune.files import Row, read_csv, read_table
@@ -23,7 +24,11 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
     several objectives), and ``curves`` (trial -> validation accuracy by epoch, the mean over its seeds) of the
     leaderboard if asked for.
     """
-    trials, file = read_csv(folder.trials_table), load_study(folder.study_file)
+    return _standing(folder, _Searched.read(folder), top, curves)
+
+
+def _standing(folder: StudyFolder, searched: "_Searched", top: int, curves: bool) -> dict[str, Any]:
+    trials, file = searched.trials, searched.file
     best = ranked(trials)[:top]
     summary = read_table(folder.summary) if folder.summary.exists() else {}
     return {
@@ -34,7 +39,8 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
         "spent": cost.spent(folder, trials),
         "disk": _disk(folder),
         "seeds": file.replicates,
-        **_searched(folder, file),
+        "importances": searched.importances,
+        "pareto_front": searched.front,
         **({"curves": {str(row["id"]): _curve(folder, row, file.replicates) for row in best}} if curves else {}),
         **summary,
         "report": str(folder.report) if folder.report.exists() else None,
@@ -43,7 +49,8 @@ def standing(folder: StudyFolder, top: int, curves: bool = False) -> dict[str, A
 
 def standing_text(folder: StudyFolder, top: int, curves: bool = False) -> str:
     """One study for a reader."""
-    found, trials = standing(folder, top, curves), read_csv(folder.trials_table)
+    searched = _Searched.read(folder)
+    found, trials = _standing(folder, searched, top, curves), searched.trials
     lines = [f"study {folder.name} in {folder.path}", wording.trials_sentence(found["states"])]
     if kept := wording.checkpoint_sentence(found.get("best_checkpoint")):
         lines.append(kept)
@@ -98,15 +105,24 @@ def _bytes(folder: Path, pattern: str) -> int:
     return total
 
 
-def _searched(folder: StudyFolder, file: StudyFile) -> dict[str, Any]:
-    """What Optuna knows of the search."""
-    from topotune.search import analysis  # a quarter of a second
+@dataclass(frozen=True)
+class _Searched:
+    """A search as its journal has it, which trials.csv follows some seconds later, and not at all after a kill."""
 
-    study = analysis.open_read_only(folder)
-    if study is None:
-        return {"importances": {}, "pareto_front": []}
-    front = analysis.pareto_front(analysis.judged(study, file), file.objectives)
-    return {"importances": analysis.importances(study), "pareto_front": front}
+    file: StudyFile
+    trials: list[Row]
+    importances: dict[str, float] = field(default_factory=dict)
+    front: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: StudyFolder) -> Self:
+        from topotune.search import analysis, table  # a quarter of a second
+
+        file, study = load_study(folder.study_file), analysis.open_read_only(folder)
+        if study is None:  # somebody copied the tables only
+            return cls(file, read_csv(folder.trials_table))
+        front = analysis.pareto_front(analysis.judged(study, file), file.objectives)
+        return cls(file, table.rows(study.get_trials(deepcopy=False), file), analysis.importances(study), front)
 
 
 def _curve(folder: StudyFolder, row: Row, seeds: int) -> dict[str, float]:

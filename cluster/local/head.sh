@@ -5,16 +5,27 @@
 # workers'), DASHBOARD (8265) and FOLDER (/tmp/topotune; short, for socket paths have at most 107 characters) can be set,
 # for two of these side by side.
 set -eu
-PORT="${PORT:-6379}"
+PORT="${PORT:-6379}" DASHBOARD="${DASHBOARD:-8265}" FOLDER="${FOLDER:-/tmp/topotune}"
 if [ "$PORT" -ge 9998 ] && [ "$PORT" -le 19999 ]; then
   echo "PORT=$PORT: must not be 9998 to 19999, where Ray's workers listen" >&2
   exit 2
 fi
-umask 077
+# Ray starts without the port of its agent, and takes no jobs then
+for port in "$PORT" $((PORT + 1)) $((PORT + 2)) "$DASHBOARD"; do
+  if ! python -c "import socket; socket.create_server(('127.0.0.1', $port))" 2> /dev/null; then
+    echo "port $port of 127.0.0.1 is taken: set PORT, or DASHBOARD, to another" >&2
+    exit 2
+  fi
+done
+mkdir -p -m 700 "$FOLDER"
+if [ -z "$(find "$FOLDER" -prune -type d -user "$(id -u)" -perm 700)" ]; then
+  echo "FOLDER=$FOLDER: must be your own, and closed to others (mode 700), for the sockets in it ask for no token" >&2
+  exit 2
+fi
 export RAY_AUTH_MODE=token
 export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0       # where Ray supports no clusters, its processes stay on loopback
-ray get-auth-token --generate > /dev/null 2>&1   # into ~/.ray/auth_token, unless there is one
-exec ray start --head --block --disable-usage-stats --temp-dir "${FOLDER:-/tmp/topotune}" \
+(umask 077 && ray get-auth-token --generate > /dev/null 2>&1)   # into ~/.ray/auth_token, unless there is one
+exec ray start --head --block --disable-usage-stats --temp-dir "$FOLDER" \
   --node-ip-address 127.0.0.1 --port "$PORT" \
   --ray-client-server-port $((PORT + 1)) --dashboard-agent-listen-port $((PORT + 2)) \
-  --dashboard-host 127.0.0.1 --dashboard-port "${DASHBOARD:-8265}"
+  --dashboard-host 127.0.0.1 --dashboard-port "$DASHBOARD"

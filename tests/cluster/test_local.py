@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -69,3 +70,34 @@ def test_a_head_stays_at_home(folder: Path, tmp_path: Path) -> None:
         head.wait(120)
     _gone, alive = psutil.wait_procs(started, timeout=60)
     assert alive == []
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for given, needle in (
+            ({"PORT": str(port)}, f"port {port} of 127.0.0.1 is taken"),
+            ({"PORT": str(port - 2)}, f"port {port} of 127.0.0.1 is taken"),
+            ({"PORT": str(free_port()), "DASHBOARD": str(port)}, f"port {port} of 127.0.0.1 is taken"),
+            ({"PORT": "10000"}, "must not be 9998 to 19999"),
+        ):
+            _refused(tmp_path, needle, **({"DASHBOARD": str(free_port())} | given))
+
+
+def test_a_folder_that_others_may_enter_is_named(tmp_path: Path) -> None:
+    given = {"PORT": str(free_port()), "DASHBOARD": str(free_port())}
+    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "closed").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "closed")
+    for name in ("open", "link"):
+        _refused(tmp_path, f"FOLDER={tmp_path / name}: must be your own", FOLDER=str(tmp_path / name), **given)
+
+
+def _refused(home: Path, needle: str, **given: str) -> None:
+    """The script says why in one line, and starts nothing."""
+    env = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(home)} | given
+    done = subprocess.run([CLUSTER / "local" / "head.sh"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert needle in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (home / ".ray").exists()

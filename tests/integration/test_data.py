@@ -62,6 +62,13 @@ def test_check_without_names_lists_what_is_absent(cli: Cli) -> None:
     states = dict(line.split(": ") for line in done.stdout.splitlines() if not line.startswith(" "))
     assert (states.pop("digits"), set(states.values())) == ("whole", {"absent"})
     assert {"mnist", "cifar10", "cifar100"} <= set(states)
+    write_npz(cli.cwd)
+    write_folder(cli.cwd)
+    every = cli("data", "check", "--data", cli.cwd)
+    assert every.returncode == 0, every.stderr
+    assert [line for line in every.stdout.splitlines() if line.startswith("flowers")] == [
+        "flowers.npz: whole", "flowers/: whole",
+    ]  # fmt: skip
     one_error(cli("data", "check", "digits", "mnist", "--data", cli.cwd), "mnist is absent: none of its 4 files is in")
     one_error(cli("data", "check", "imagenet"), "unknown dataset 'imagenet'", "NAME.npz or NAME/")
 

@@ -22,6 +22,7 @@ from tests.conftest import ROOT, Cli
 from tests.integration.support import by_key, end, free_port, one_error, rows, tracked, write_space
 from tests.servers import Wire
 from topotune.provenance import git_commit
+from topotune.search import job
 
 pytestmark = pytest.mark.slow
 
@@ -161,12 +162,37 @@ def test_submit_sends_a_study_off_and_follows_it_through_a_lost_connection(
     assert provenance["git_commit"] == git_commit()
 
 
+def test_a_connection_that_is_dead_without_a_word_is_taken_up_again(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, head.env[name])
+    monkeypatch.setattr(job, "SILENCE", 3.0)
+    count = "import time\nfor one in range(20):\n    print(one, flush=True)\n    time.sleep(0.5)\nraise SystemExit(7)"
+    frozen, told = 0, ""
+
+    def tell(text: str) -> None:
+        nonlocal frozen, told
+        told += text
+        if not frozen and "\n3\n" in told:
+            frozen = told.count("\n")
+            wire.freeze()
+
+    with Wire(int(head.dashboard.rpartition(":")[2])) as wire:
+        jobs = job.Jobs(f"http://127.0.0.1:{wire.port}")
+        jobs.submit(["python", "-c", count], "count", tmp_path, {}, ())
+        assert jobs.follow("count", tell, print) == 7
+    lines = told.splitlines()
+    assert 0 < frozen < len(lines)
+    assert lines[-20:] == [str(one) for one in range(20)]
+
+
 def test_ctrl_c_leaves_the_job_or_stops_it(head: Head, client: Cli, tmp_path: Path) -> None:
     there = ["--address", head.dashboard]
     space = write_space(tmp_path)
     follower = client.start("submit", space, *there, "--studies", tmp_path / "shared", "--set", "epochs=5000")
-    job = interrupted(follower, "Running entrypoint")
-    (back,) = re.findall(r"goes on. Come back with:\n  topotune (.*)", job)
+    said = interrupted(follower, "Running entrypoint")
+    (back,) = re.findall(r"goes on. Come back with:\n  topotune (.*)", said)
     assert follower.returncode == 130
     # somebody at a terminal comes back, and stops it
     leader, terminal = pty.openpty()

@@ -10,8 +10,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from topotune import standing
+from topotune.config import TrialConfig
 from topotune.files import as_json, write_csv, write_json, write_text
 from topotune.folder import StudyFolder
+from topotune.search import table
 from topotune.search.study_file import load_study, to_toml
 
 SPACE = """
@@ -65,7 +67,11 @@ def _search(folder: StudyFolder, directions: list[str]) -> None:
     for _ in range(12):
         trial = study.ask()
         rate, _other = trial.suggest_float("learning_rate", 0.01, 0.3), trial.suggest_float("weight", 0.1, 1)
-        study.tell(trial, [rate, rate**2][: len(directions)])
+        values = {"validation_accuracy": rate, "parameters": rate**2}
+        trial.set_user_attr(table.CONFIG, TrialConfig(learning_rate=rate).to_dict())
+        trial.set_user_attr(table.HASH, "12345678")
+        trial.set_user_attr(table.RECORD, {"values": values, "epochs": 9, "seconds": 1.5})
+        study.tell(trial, list(values.values())[: len(directions)])
 
 
 def test_a_leaderboard_ranks_what_is_complete(folder: StudyFolder) -> None:
@@ -116,6 +122,7 @@ def test_importances_of_a_search(folder: StudyFolder) -> None:
     assert list(found["importances"]) == ["learning_rate", "weight"]
     assert sum(found["importances"].values()) == pytest.approx(1)
     assert found["pareto_front"] == []
+    assert found["states"]["complete"] == 12  # the journal's, which trials.csv follows
     text = standing.standing_text(folder, 1)
     assert "\nSetting        Importance\nlearning_rate  0." in text
     assert "Pareto" not in text

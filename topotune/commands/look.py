@@ -106,10 +106,11 @@ def positions(options: argparse.Namespace) -> None:
 
 
 def check_data(options: argparse.Namespace) -> None:
-    """What is there of data sets; without names, of all that are known."""
+    """What is there of data sets; without names, of all that are known, and of one's own."""
     from topotune.data import DATASETS
+    from topotune.data.own import own_names
 
-    _tell_of_data(options, options.names or list(DATASETS))
+    _tell_of_data(options, options.names or [*DATASETS, *own_names(data_folder(options))])
 
 
 def fetch_data(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from topotune.commands.sites import data_folder, new_session, old_session, studi
 def train(options: argparse.Namespace) -> None:
     from topotune.config import TrialConfig
     from topotune.search.study_file import parse_override
+    from topotune.training import RESULT
 
     config, data = TrialConfig.from_dict(dict(map(parse_override, options.set)), where="--set"), data_folder(options)
     from topotune.training.launch import train as train_one  # torch: seconds that a wrong setting need not wait for
@@ -18,8 +19,11 @@ def train(options: argparse.Namespace) -> None:
         from topotune.data.splits import load_split
 
         load_split(config.dataset, "train", data, download=True)
+    before = (options.out / RESULT).exists()
     result = train_one(config, options.out, data, report=_print_epoch)
-    print(f"best validation accuracy {result.validation_accuracy:.4f} in epoch {result.best_epoch}; {options.out}")
+    known = "; there was nothing to do" if before else ""
+    best = f"best validation accuracy {result.validation_accuracy:.4f} in epoch {result.best_epoch}"
+    print(f"{best}; {options.out}{known}")
 
 
 def _print_epoch(metrics: Any) -> None:

@@ -4,7 +4,6 @@ TOPOTUNE_CACHE, or ~/.cache/topotune, holds a folder for each part of each data 
 files that it was made of. It can be deleted at any time: the next run prepares it anew.
 """
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -20,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from topotune.errors import InputError, StageError
-from topotune.files import read_table, write_json
+from topotune.errors import DiskFull, InputError
+from topotune.files import is_full, read_table, write_json
 
 FORMAT = 1  # of what readers write: another number, and everything is prepared anew
 META = "meta.json"  # written last
@@ -45,7 +44,7 @@ def prepared(name: str, files: Sequence[Path], prepare: Prepare) -> Path:
 
     Raises:
         InputError: the cache cannot be written, or what ``prepare`` raises.
-        StageError: the disk is full.
+        DiskFull: there is no room for it.
     """
     home = cache_folder()
     folder = home / f"{name}-{_fingerprint(name, files)}"
@@ -56,7 +55,7 @@ def prepared(name: str, files: Sequence[Path], prepare: Prepare) -> Path:
                 if not (folder / META).exists():
                     _make(folder, prepare)
         except OSError as error:
-            kind = StageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InputError
+            kind = DiskFull if is_full(error) else InputError
             raise kind(
                 f"prepared data cannot be kept in {home} ({error.strerror or error}); TOPOTUNE_CACHE names another one"
             ) from None

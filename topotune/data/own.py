@@ -55,6 +55,15 @@ def describe(name: str, root: Path | None) -> DatasetEntry:
     return entry
 
 
+def own_names(root: Path | None) -> list[str]:
+    """What looks like a user's own data in the data folder: files called .npz, and folders with training images."""
+    if root is None or not root.is_dir():
+        return []
+    files = [one.name for one in root.glob("*.npz")]
+    folders = [f"{one.parent.name}/" for one in root.glob("*/train") if one.is_dir()]
+    return sorted(files + folders)
+
+
 def side_file(name: str, root: Path | None) -> Path:
     """Where the options of a data set may be."""
     from topotune.data.sources import data_folder

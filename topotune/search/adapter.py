@@ -15,10 +15,10 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from topotune.errors import InputError
+from topotune.errors import InputError, StageError
 from topotune.search.objectives import OBJECTIVES
 from topotune.search.study import Asked, Ending, Study
-from topotune.search.trial import ERROR, MEASURED, SEED
+from topotune.search.trial import ERROR, FULL, MEASURED, SEED
 from topotune.search.watch import Watcher
 
 
@@ -55,11 +55,11 @@ class StudySearcher(Searcher):
         self._pruned: set[str] = set()
         self._paused: set[str] = set()
         self._unborn: set[str] = set()
-        self.input_error: str | None = None
+        self._halt: InputError | StageError | None = None  # what would befall every other trial too
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Tune asks for a trial: its job, None to wait, or that there are no more."""
-        if self.input_error:
+        if self._halt:
             return str(Searcher.FINISHED)
         if len(self._asked) >= self._slots():
             return None
@@ -103,7 +103,7 @@ class StudySearcher(Searcher):
                 watcher.epoch_done(asked, result)
         if result["epoch"] == asked.config.epochs and result[SEED] + 1 == self.study.file.replicates:
             return Heard(False, further)  # a trial that reached its last epoch is complete, however it compares
-        if self.study.budget.out_of_time():
+        if self._halt or self.study.budget.out_of_time():
             self._paused.add(trial_id)
         elif news and self.study.should_prune(asked.number):
             self._pruned.add(trial_id)
@@ -128,15 +128,18 @@ class StudySearcher(Searcher):
         if trial_id in self._unborn:
             self.study.put_back(asked.number)
             return
+        if FULL in result:
+            self._halt = StageError(f"search: {result[FULL]}; make room, and the same command goes on")
+            self._paused.add(trial_id)
         reason = result.get("failed") or (self._why(asked) if error else None)
         if trial_id in self._paused and not reason:
             self.study.pause(asked.number)
             for watcher in self._watchers:
                 watcher.trial_paused(asked)
-            return  # the study has it as running: it goes on when there is more time
+            return  # the study has it as running: it goes on when the study does
         state = "failed" if reason else "pruned" if trial_id in self._pruned else "complete"
         if result.get("input_error"):
-            self.input_error = reason
+            self._halt = InputError(reason)
         ending = Ending(reason, start, self._place.devices, self._measured.pop(trial_id, {}))
         record = self.study.end(asked.number, state, ending)
         for watcher in self._watchers:
@@ -169,10 +172,10 @@ class StudySearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune keeps a copy of its set-up, which nobody reads
 
-    def raise_input_error(self) -> None:
-        """Raise what was wrong with the input of a trial, if anything was: it would be wrong for every other too."""
-        if self.input_error:
-            raise InputError(self.input_error)
+    def raise_halt(self) -> None:
+        """Raise what ended the search before its time, if anything did."""
+        if self._halt:
+            raise self._halt
 
 
 class RestartCallback(Callback):

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from shlex import join
@@ -97,7 +97,7 @@ class Jobs:
                 "RAY_AUTH_TOKEN, or its file's path into RAY_AUTH_TOKEN_PATH"
             ) from None
         except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            reason = _first_line(error)
             raise InputError(f"--address {address!r}: no Ray dashboard answers there ({reason})") from None
 
     def submit(self, words: Sequence[str], job: str, folder: Path, env: Mapping[str, str], pins: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ class Jobs:
                 self._client.submit_job(entrypoint=join(words), submission_id=job, runtime_env=environment)
                 return
             except _LOST as error:
-                said = str(error).splitlines()[0]
+                said = _first_line(error)
                 if _NO_AGENT not in said or time.monotonic() > until:
                     hint = ": see its dashboard_agent.log" if _NO_AGENT in said else ""
                     raise StageError(f"{self.address} did not take the job: {said}{hint}") from error
@@ -153,40 +153,43 @@ class Jobs:
         """
         told, answered = 0, time.monotonic()
 
-        async def tail() -> bool:
-            """Whether the log has ended. A machine that slept, or is cut off, is not told that its connection has."""
+        def hear(text: str, at: int) -> int:
+            """Tell what is new of a piece of the log that stands at ``at``; where the next one stands."""
             nonlocal told, answered
+            answered, end = time.monotonic(), at + len(text)
+            if end > told:
+                tell(text[max(told - at, 0) :])
+                told = end
+            return end
+
+        async def tail() -> None:
+            """The log as it grows. A machine that slept, or is cut off, is not told that its connection has ended."""
             at, log = 0, self._client.tail_job_logs(job)
-            while True:
-                try:
-                    text = await asyncio.wait_for(anext(log), SILENCE)
-                except StopAsyncIteration:
-                    return True
-                except TimeoutError:
-                    return False
-                new, at, answered = text[max(told - at, 0) :], at + len(text), time.monotonic()
-                if new:
-                    tell(new)
-                    told = at
+            with suppress(StopAsyncIteration, TimeoutError):
+                while True:
+                    at = hear(await asyncio.wait_for(anext(log), SILENCE), at)
 
         lost = False
         while True:
             try:
                 details = self.details(job)
                 answered = time.monotonic()
-                whole = asyncio.run(tail())
-                details = self.details(job)
-                if whole and details.status.is_terminal():
+                if details.status.is_terminal():
+                    try:
+                        hear(self._client.get_job_logs(job), 0)
+                    except _LOST as error:  # the node that has it may be gone for good
+                        say(f"the end of the job's log is not to be had ({_first_line(error)})")
                     return _exit_code(job, details)
+                asyncio.run(tail())
                 lost = False
             except _LOST as error:
                 if time.monotonic() - answered > PATIENCE:
                     raise StageError(
-                        f"{self.address} has not answered for {PATIENCE:.0f} s ({str(error).splitlines()[0]}); the job "
+                        f"{self.address} has not answered for {PATIENCE:.0f} s ({_first_line(error)}); the job "
                         "may well go on"
                     ) from error
                 if not lost:
-                    say(f"the connection to {self.address} is lost; trying again")
+                    say(f"the connection to {self.address} is lost ({_first_line(error)}); trying again")
                 lost = True
             time.sleep(AGAIN if lost else 1.0)
 
@@ -200,8 +203,12 @@ class Jobs:
                     return True
                 time.sleep(0.5)
         except _LOST as error:
-            raise StageError(f"{self.address} did not stop job {job}: {str(error).splitlines()[0]}") from error
+            raise StageError(f"{self.address} did not stop job {job}: {_first_line(error)}") from error
         return False
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _exit_code(job: str, details: JobDetails) -> int:

@@ -185,7 +185,7 @@ def search(
 
     Raises:
         InputError: the data turned out to be missing or damaged where the trials ran.
-        StageError: the cluster failed.
+        StageError: the cluster failed, or a disk is full; what was running is paused.
     """
     place = Place(data, wanted.gpus, wanted.workers * (wanted.gpus or wanted.cpus))
     searcher = StudySearcher(study, place, _every(2.0, wanted.slots), watchers)
@@ -210,7 +210,7 @@ def search(
         reason = str(error).strip().splitlines()[-1]
         raise StageError(f"search: Ray gave up ({reason}); the same command goes on") from error
     shutil.rmtree(study.folder.path / RECORDS, ignore_errors=True)
-    searcher.raise_input_error()
+    searcher.raise_halt()
 
 
 def spread(

@@ -38,8 +38,13 @@ class _Backend(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with open(self._file_path, "ab") as file:
-            file.write(lines.encode())
+        size = os.path.getsize(self._file_path)
+        try:
+            with open(self._file_path, "ab") as file:
+                file.write(lines.encode())
+        except OSError:  # a full disk takes a part, to which the next line would be added
+            os.truncate(self._file_path, size)
+            raise
 
 
 def open_journal(folder: StudyFolder) -> tuple[Storage, FrozenStudy | None]:

@@ -17,8 +17,8 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from topotune.config import TrialConfig
-from topotune.errors import InputError
-from topotune.files import write_text
+from topotune.errors import DiskFull, InputError
+from topotune.files import is_full, write_text
 from topotune.search.system import Gauge
 
 # torch and ray.tune are imported where they are used: a gang's processes start, and import them, side by side
@@ -29,6 +29,7 @@ Measure = Callable[[Sequence[str], Path, "Path | None"], dict[str, float]]  # of
 
 SEED = "seed_step"  # in what a trial tells: which of its seeds it is about, counted from 0
 MEASURED = "measured"  # in what a trial tells: the metrics that took work of their own
+FULL = "full"  # in what a trial tells: where there was no room left
 ERROR = "error.txt"  # in a trial's folder: what its process raised
 GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
 LEAVE = 1.5  # seconds that the others have to end after rank 0; Tune waits 2 s for all of it
@@ -36,7 +37,7 @@ LEAVE = 1.5  # seconds that the others have to end after rank 0; Tune waits 2 s 
 
 def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
     """Ray Tune's function: trains ``job["config"]`` on one seed after the other and tells of each epoch, of each seed,
-    and of what ``measure`` found; a hopeless trial tells why.
+    and of what ``measure`` found; a hopeless trial tells why, and one that finds a disk full tells where.
 
     job: config (a TrialConfig as a dict), outs (a folder a seed), data (paths), measures (names of metrics), gpus (a
     rank's share), suggested_at (Unix time), system_metrics (whether each epoch tells what this process took of its
@@ -69,8 +70,11 @@ def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
         tune.report({"failed": str(error)})
     except InputError as error:
         tune.report({"failed": str(error), "input_error": True})
-    except Exception:  # Tune tries again; when it gives up, this says why
-        write_text(outs[0] / ERROR, traceback.format_exc())
+    except Exception as error:
+        if is_full(error) or isinstance(error, DiskFull):
+            tune.report({FULL: f"{error}, on {ray.util.get_node_ip_address()}"})
+            return
+        write_text(outs[0] / ERROR, traceback.format_exc())  # Tune tries again; when it gives up, this says why
         raise
     finally:
         _forget_gpu_memory()

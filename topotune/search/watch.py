@@ -18,7 +18,7 @@ class Watcher:
         """A trial's process died, and the trial goes on from its last checkpoint in another one."""
 
     def trial_paused(self, asked: Asked) -> None:
-        """A trial stopped because the study's time is spent; it goes on from its last epoch when there is more."""
+        """A trial stopped because the study's time is spent, or a disk is full; it goes on from its last epoch."""
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
         """A trial is ``complete``, ``pruned`` or ``failed``; ``record`` is its row of trials.csv."""

@@ -77,9 +77,15 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path} is damaged, or holds more than tensors; give what torch.save(model.state_dict(), …) wrote"
         ) from None
-    if not isinstance(found, dict) or not found or not all(isinstance(one, Tensor) for one in found.values()):
-        raise InputError(f"{path} holds no state_dict; give what torch.save(model.state_dict(), …) wrote")
-    return found
+    if not _is_state_dict(found):
+        inner = [name for name, one in found.items() if _is_state_dict(one)] if isinstance(found, dict) else []
+        held = f" by itself: it is below {inner[0]!r}" if inner else ""
+        raise InputError(f"{path} holds no state_dict{held}; give what torch.save(model.state_dict(), …) wrote")
+    return dict(found)
+
+
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(one, Tensor) for one in value.values())
 
 
 def _recognised(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, int, int]:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from topotune.data.cache import cache_folder, open_array, prepared, read_meta, save_array
-from topotune.errors import InputError, StageError
+from topotune.errors import DiskFull, InputError
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4)
 LABELS = np.array([1, 0])
@@ -231,5 +231,5 @@ def test_a_full_disk_is_no_wrong_input(source: Path) -> None:
     def fails(_out: Path) -> dict[str, Any]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(StageError, match=r"cannot be kept in .* \(No space left on device\)"):
+    with pytest.raises(DiskFull, match=r"cannot be kept in .* \(No space left on device\)"):
         prepared("x-train", [source], fails)

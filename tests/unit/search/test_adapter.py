@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from tests.unit.search.conftest import Open
+from topotune.errors import StageError
 from topotune.search.adapter import Place, StudyScheduler, StudySearcher
 from topotune.search.runner import RESTARTS
-from topotune.search.trial import SEED
+from topotune.search.trial import FULL, SEED
 
 SPACE = """
 [study]
@@ -75,3 +77,24 @@ def test_a_trial_whose_process_was_dead_before_it_began_is_handed_out_again(open
     searcher.on_trial_complete(again.trial_id, error=True)
     assert [row["state"] for row in study.rows()] == ["failed"]
     assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_where_a_disk_is_full_trials_pause_and_none_is_begun(open_study: Open) -> None:
+    study = open_study(SPACE, budget__trials=3)
+    searcher = StudySearcher(study, Place(None, 0.0, 1.0), lambda: 2, [])
+    scheduler, trial, other = StudyScheduler(searcher), Trial("topotune", stub=True), Trial("topotune", stub=True)
+    first, second = searcher.suggest(trial.trial_id), searcher.suggest(other.trial_id)
+    searcher.raise_halt()
+    searcher.on_trial_complete(trial.trial_id, {FULL: "[Errno 28] No space left on device: '/disk', on 10.0.0.1"})
+    assert scheduler.on_trial_result(None, other, _epoch(1)) == TrialScheduler.STOP
+    searcher.on_trial_complete(other.trial_id, _epoch(1))
+    assert searcher.suggest("c") == Searcher.FINISHED
+    with pytest.raises(StageError, match=r"'/disk', on 10\.0\.0\.1; make room, and the same command goes on"):
+        searcher.raise_halt()
+    assert [row["state"] for row in study.rows()] == ["running", "running"]
+    goes_on = StudySearcher(open_study(SPACE, budget__trials=3), Place(None, 0.0, 1.0), lambda: 2, [])
+    for job in (first, second):
+        again = goes_on.suggest(str(job))
+        assert isinstance(job, dict)
+        assert isinstance(again, dict)
+        assert again["outs"] == job["outs"]

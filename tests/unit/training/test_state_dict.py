@@ -51,6 +51,7 @@ def test_ranks_names_and_safetensors(tmp_path: Path) -> None:
         ([1, 2], "holds no state_dict"),
         ({"epoch": 3, "state_dict": {}}, "holds no state_dict"),
         ({}, "holds no state_dict"),
+        ({"epoch": 3, "model": {"weight": torch.zeros(1)}}, "holds no state_dict by itself: it is below 'model'"),
         ({"a": torch.zeros(1)}, r"its tensors \(a …\) are those of none of small_cnn"),
         (torch.nn.Linear(1, 1), "is damaged, or holds more than tensors"),
     ],
