@@ -1,6 +1,6 @@
 """Ours against Ray Tune with its own OptunaSearch and ASHAScheduler, on the same training of a small network.
 
-    python -m tests.benchmarks.against_ray [--repetitions 20] [--trials 12] [--epochs 6] [--slots 2] [--out FILE.json]
+    python -m tests.benchmarks.against_ray [--repetitions 20] [--trials 60] [--epochs 6] [--slots 2] [--out FILE.json]
 
 Each runs on a fresh local cluster, timed once that is there; the order changes with the repetition, which is the seed
 of both samplers (TPE with the same options). Both train by ``topotune.training.fit`` in reused actors, with
@@ -172,7 +172,7 @@ def summary(rows: Sequence[dict[str, float]]) -> dict[str, tuple[float, float, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("repetitions", 20), ("trials", 12), ("epochs", 6), ("slots", 2)):
+    for name, value in (("repetitions", 20), ("trials", 60), ("epochs", 6), ("slots", 2)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

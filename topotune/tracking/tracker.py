@@ -9,6 +9,7 @@ from topotune.tracking.outbox import Outbox
 from topotune.tracking.sender import Sender
 from topotune.tracking.uri import shown
 
+_GATHERED = 2.0  # seconds that metrics wait for others: a request costs as much for many of them as for one
 _LONGEST = 60.0  # seconds between two looks at a store that is away
 _LATER = "when the study is next worked on, or by topotune sync"
 
@@ -95,3 +96,4 @@ class Tracker:
             else:
                 pause = 1.0
                 self._news.wait()
+                self._finishing.wait(_GATHERED)
