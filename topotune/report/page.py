@@ -18,7 +18,7 @@ from topotune.report import comparison, result_plots, tables, wording
 from topotune.report.plot import Plot, as_json
 from topotune.report.section import section
 from topotune.report.study import ReportStudy
-from topotune.report.style import style_of
+from topotune.report.style import style_of, tell_apart
 
 
 def write_report(studies: Sequence[ReportStudy], path: Path) -> Path:
@@ -39,6 +39,8 @@ def write_report(studies: Sequence[ReportStudy], path: Path) -> Path:
 
 def _render(studies: Sequence[ReportStudy]) -> str:
     several = len(studies) > 1
+    names = tables.in_order({name for study in studies for name in study.topographies})
+    tell_apart(names)
     told: list[dict[str, Any]] = []
     plots: dict[str, Plot] = {}
     for number, study in enumerate(studies, start=1):
@@ -51,7 +53,6 @@ def _render(studies: Sequence[ReportStudy]) -> str:
         if differences := result_plots.difference_plot(named):
             plots["differences"] = differences
         beside = {"overview": comparison.overview(studies), "comparison": comparison.in_layout(studies)}
-    names = tables.in_order({name for study in studies for name in study.topographies})
     # every value is escaped: names and settings are whatever a study file holds
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_text("page.html.j2")).render(

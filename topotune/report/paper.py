@@ -11,6 +11,7 @@ from topotune.folder import StudyFolder
 from topotune.losses import LOSSES
 from topotune.report import analysis, figures, position_figures, robustness, tables, unit_figures
 from topotune.report.study import ReportStudy
+from topotune.report.style import tell_apart
 from topotune.topography import POSITIONS, arrangement_of
 
 KINDS = (".pdf", ".png")
@@ -40,6 +41,7 @@ def write_figures(
     study = ReportStudy.read(folder)
     if not study.topographies:
         raise InputError(f"study {folder.name!r} has no rows to draw yet; run: topotune search {folder.study_file}")
+    tell_apart(study.topographies)
     written = []
     with figures.looking(style, size):
         for name, figure in itertools.chain(_positions(study), _results(study), _units(study)):

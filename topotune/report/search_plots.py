@@ -8,12 +8,11 @@ from typing import Any
 from topotune.config import NONE
 from topotune.files import Row, read_csv
 from topotune.folder import ranked
-from topotune.report import tables
-from topotune.report.plot import Plot, Trace, axes, label, legend_once, trace
+from topotune.report import tables, wording
+from topotune.report.plot import COLUMNS, PANEL, Plot, Trace, axes, grid, label, legend_once, trace
 from topotune.report.study import ReportStudy
 from topotune.report.tables import Point
 from topotune.report.weights import WeightAxis, best_of_each, focus
-from topotune.report.wording import number
 from topotune.training import METRICS
 
 CURVES_AT_MOST = 300  # learning curves: the page does not grow with the trials
@@ -96,8 +95,8 @@ def measured(rows: Iterable[Row], *states: str) -> list[Row]:
 
 def words_of(study: ReportStudy, row: Row) -> str:
     """What a trial is, for who points at it."""
-    searched = [f"{name.replace('_', ' ')} {number(row[name])}" for name in tables.searched(study.trials)]
-    strength = [f"λ = {number(row['weight'])}"] if row["weight"] else []
+    searched = [f"{name.replace('_', ' ')} {wording.number(row[name])}" for name in tables.searched(study.trials)]
+    strength = [f"λ = {wording.number(row['weight'])}"] if row["weight"] else []
     accuracy = f"{100 * row['validation_accuracy']:.2f}% {row['state']} after {row['epochs']} epochs"
     return "<br>".join([f"trial {row['id']}: {label(str(row['topography']))}", *strength, *searched, accuracy])
 
@@ -135,26 +134,33 @@ def history_plot(study: ReportStudy) -> Plot | None:
 
 
 def pareto_plot(study: ReportStudy) -> Plot | None:
-    """The complete trials by their first two objectives, and the front."""
-    names = study.objectives[:2]
+    """The complete trials by their objectives, a panel for every two of them, and the front."""
+    names = study.objectives
     rows = [row for row in study.trials if row["state"] == "complete"]
     rows = [row for row in rows if all(tables.known(row.get(name)) for name in names)]
     if len(names) < 2 or len(rows) < 2:
         return None
+    pairs = list(itertools.combinations(names, 2))
+    columns = min(len(pairs), COLUMNS)
+    layout, refs = grid([""] * len(pairs), columns, gap=0.12)
     drawn = []
-    for topography in tables.in_order({str(row["topography"]) for row in rows}):
-        own = [row for row in rows if row["topography"] == topography]
-        at = ([_scaled(name, row[name]) for row in own] for name in names)
-        words = [words_of(study, row) + "<br>on the Pareto front" * bool(row.get("pareto")) for row in own]
-        sizes = [13 if row.get("pareto") else 7 for row in own]
-        drawn.append(trace(topography, *at, mode="markers", text=words, marker={"size": sizes}))
+    for pair, ref in zip(pairs, refs, strict=True):
+        for name, axis in zip(pair, ref.values(), strict=True):
+            layout[f"{axis[0]}axis{axis[1:]}"]["title"] = {"text": tables.heading(name)}
+        for topography in tables.in_order({str(row["topography"]) for row in rows}):
+            own = [row for row in rows if row["topography"] == topography]
+            at = ([_scaled(name, row[name]) for row in own] for name in pair)
+            words = [words_of(study, row) + "<br>on the Pareto front" * bool(row.get("pareto")) for row in own]
+            sizes = [13 if row.get("pareto") else 7 for row in own]
+            drawn.append(trace(topography, *at, mode="markers", text=words, marker={"size": sizes}, **ref))
     front = sum(bool(row.get("pareto")) for row in rows)
-    what = [tables.heading(name) for name in names]
     return Plot(
-        drawn, axes(*what),
+        legend_once(drawn), layout,
         f"The complete trials by their objectives. The {front} large ones are the Pareto front: no trial is better "
         "than one of them in all objectives.",
-        f"Scatter plot of {' against '.join(what)}: {front} of {len(rows)} trials are the Pareto front.",
+        f"Scatter plots of {wording.listed([tables.heading(name) for name in names])} against each other: {front} of "
+        f"{len(rows)} trials are the Pareto front.",
+        height=430 if len(pairs) == 1 else 90 + (PANEL + 60) * math.ceil(len(pairs) / columns),
     )  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 The control is black. Colours are those of Okabe & Ito, which stay apart for readers with a colour vision deficiency.
 """
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
-from zlib import crc32
 
 from topotune.config import NONE
 from topotune.topography import ARRANGEMENTS, POSITIONS, arrangement_of
@@ -25,17 +25,27 @@ class Style(NamedTuple):
     line: Line
 
 
+_VARIANTS: dict[str, int] = {}
+
+
+def tell_apart(names: Iterable[str]) -> None:
+    """From now on each variant among these names has a look of its own; there are 40."""
+    variants = [name for name in names if " " in name]
+    _VARIANTS.clear()
+    _VARIANTS.update((name, place) for place, name in enumerate(variants, start=len(POSITIONS)))
+
+
 def style_of(topography: str) -> Style:
     """The colour of its organisation, a marker of its own, and a line that says how positions are handed out.
 
     Past the seventh organisation, colours come again with other markers. Variants of one topography
-    (``grid2d loss=ws``) have colours and markers that follow from their names, of which two may be the same.
+    (``grid2d loss=ws``) look like it, unless they are told apart.
     """
     if topography == NONE:
         return Style(CONTROL_COLOUR, "o", "-")
     names, (organisation, way) = list(POSITIONS), arrangement_of(topography)
     rank = names.index(organisation) if organisation in names else len(names)
-    rank += crc32(topography.partition(" ")[2].encode())  # 0 of no words
+    rank = _VARIANTS.get(topography, rank)
     kind = ARRANGEMENTS.index(way) if way in ARRANGEMENTS else 0
     turn = rank // len(COLOURS) + 2 * kind
     return Style(COLOURS[rank % len(COLOURS)], MARKERS[(rank + turn) % len(MARKERS)], LINES[kind])

@@ -94,6 +94,25 @@ def test_a_front_of_two_objectives(make_study: MakeStudy) -> None:
     assert found.layout["yaxis"]["title"]["text"] == "Parameters"
 
 
+def test_a_front_of_three_objectives_has_a_panel_for_every_two(make_study: MakeStudy) -> None:
+    folder = make_study("search")
+    text = folder.study_file.read_text(encoding="utf-8")
+    three = '["validation_accuracy", "parameters", "seconds"]'
+    folder.study_file.write_text(text.replace('"validation_accuracy"', three))
+    rows = [row | {"parameters": 100 + row["id"], "pareto": row["id"] < 9} for row in read_csv(folder.trials_table)]
+    write_csv(folder.trials_table, list(rows[0]), rows)
+    found = search_plots.pareto_plot(_read(folder))
+    assert found is not None
+    go.Figure(found.data, found.layout)
+    titles = [tuple(found.layout[f"{axis}axis{panel}"]["title"]["text"] for axis in "xy") for panel in ("", "2", "3")]
+    accuracy, parameters, seconds = "Validation accuracy (%)", "Parameters", "Seconds"
+    assert titles == [(accuracy, parameters), (accuracy, seconds), (parameters, seconds)]
+    grid2d = _of(found, "grid2d")
+    assert [one["xaxis"] for one in grid2d] == ["x", "x2", "x3"]
+    assert [one["showlegend"] for one in grid2d] == [True, False, False]
+    assert grid2d[0]["y"] == grid2d[2]["x"]
+
+
 def test_parallel_coordinates_go_through_every_setting(make_study: MakeStudy) -> None:
     """A control has no λ: it passes below."""
     found = settings_plots.parallel_plot(_read(make_study("search")))
