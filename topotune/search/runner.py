@@ -23,6 +23,7 @@ os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # not all tha
 import ray
 from ray import tune
 from ray._private import ray_constants
+from ray.air._internal import usage
 from ray.tune.logger import JsonLoggerCallback
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -33,6 +34,10 @@ from topotune.search.space import StudyFile
 from topotune.search.study import Study
 from topotune.search.trial import Measure, keep_to_own_gpus, trainable
 from topotune.search.watch import Watcher
+
+# Tune imports MLflow and others, which takes seconds, to count callbacks for the statistics that are off; while the
+# tracker's thread imports it too, one of the two may find it half imported
+usage.tag_callbacks = lambda callbacks: False
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
