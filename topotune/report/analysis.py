@@ -15,8 +15,10 @@ from topotune.topography import POSITIONS, arrangement_of
 
 MAPS = {
     "weight_components": "weights, first component", "mean_response": "mean response",
-    "variance": "variance over images", "orientation": "preferred orientation", "auroc": "AUROC for its best class",
+    "variance": "variance over images", "orientation": "preferred orientation (°)", "auroc": "AUROC for its best class",
 }  # fmt: skip
+
+TURN = 180.0  # degrees, after which an orientation is the same again
 
 Key = tuple[str, str]  # a topography, and the positions that it is looked at
 
@@ -31,7 +33,7 @@ class Bin(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One map: a value (C,) a unit, on its position (C, D); cyclic values come back to where they began."""
+    """One map: a value (C,) a unit, on its position (C, D); cyclic values are the same at 0 and at ``TURN``."""
 
     title: str
     positions: Any
@@ -134,12 +136,13 @@ def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[str, dict[Key, list
         places = maps.get(f"{layer}/positions/{key[1]}")
         own = [(name, maps[f"{layer}/{name}"]) for name in MAPS if f"{layer}/{name}" in maps]
         if places is not None and own:
-            drawn.setdefault(arrangement_of(key[1])[0], {})[key] = [
-                Panel(MAPS[which], places, values if values.ndim == 1 else values[0],
-                      which == "orientation")
-                for which, values in own
-            ]  # fmt: skip
+            drawn.setdefault(arrangement_of(key[1])[0], {})[key] = [_panel(name, places, one) for name, one in own]
     return drawn
+
+
+def _panel(name: str, places: Any, values: Any) -> Panel:
+    first, cyclic = values if values.ndim == 1 else values[0], name == "orientation"
+    return Panel(MAPS[name], places, np.degrees(first) if cyclic else first, cyclic)
 
 
 def gap(positions: Any) -> float:

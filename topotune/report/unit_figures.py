@@ -8,8 +8,9 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from topotune.report.analysis import Bin, Key, Panel, by_organisation, gap, name_of, role_of
+from topotune.report.analysis import TURN, Bin, Key, Panel, by_organisation, gap, name_of, role_of
 from topotune.report.figures import as_label, legend, small_panels
 from topotune.report.style import style_of
 
@@ -46,10 +47,10 @@ def _draw_curve(axes: Axes, key: Key, bins: Sequence[Bin]) -> Line2D:
 
 
 def unit_maps(panels: Mapping[Key, Sequence[Panel]]) -> Figure:
-    """A row of maps for each network: every unit is a square at its position."""
+    """A row of maps for each network, each with its own scale: every unit is a square at its position."""
     columns = max(map(len, panels.values()))
     side = max(rcParams["figure.figsize"][0] / 3.2, SMALLEST)
-    figure = Figure(figsize=(side * columns, 1.05 * side * len(panels)), layout="constrained")
+    figure = Figure(figsize=(side * columns, 1.2 * side * len(panels)), layout="constrained")
     for place, (key, own) in enumerate(panels.items()):
         for column, panel in enumerate(own):
             solid = panel.positions.shape[1] == 3
@@ -60,8 +61,13 @@ def unit_maps(panels: Mapping[Key, Sequence[Panel]]) -> Figure:
             if len(coordinates) == 1:
                 coordinates.append([0.0] * len(panel.values))
             look: dict[str, Any] = {"c": panel.values, "cmap": "twilight" if panel.cyclic else "viridis", "marker": "s"}
+            look |= {"vmin": 0, "vmax": TURN} if panel.cyclic else {}
             look |= {"s": _area(panel.positions, side), "linewidths": 0, "plotnonfinite": True}
-            axes.scatter(*coordinates, **(look | {"depthshade": False} if solid else look))
+            drawn = axes.scatter(*coordinates, **(look | {"depthshade": False} if solid else look))
+            bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", shrink=0.7, aspect=25, pad=0.02)
+            bar.locator = MaxNLocator(3)
+            bar.ax.tick_params(labelsize="small")
+            bar.outline.set_visible(False)
             axes.set_aspect("equal")
             axes.set_title(as_label(f"{name_of(key)}:\n{panel.title}"))
             axes.set_axis_off()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from topotune.report.analysis import Bin, Key, Panel, by_organisation, curves, gap, name_of, role_of
+from topotune.report.analysis import TURN, Bin, Key, Panel, by_organisation, curves, gap, name_of, role_of
 from topotune.report.plot import COLUMNS, DASHES, PANEL, Plot, Trace, band, grid, legend_once, trace
 from topotune.report.study import ReportStudy
 from topotune.report.style import style_of
@@ -67,7 +67,7 @@ def map_plot(key: Key, panels: Sequence[Panel]) -> Plot:
             "type": "scatter", "mode": "markers", "x": places[:, 0].tolist(), "y": places[:, 1].tolist(),
             "marker": {
                 "symbol": "square", "size": size, "color": [float(one) for one in panel.values],
-                "colorscale": SCALES[panel.cyclic],
+                "colorscale": SCALES[panel.cyclic], **({"cmin": 0, "cmax": TURN} if panel.cyclic else {}),
             },
             "text": [f"unit {unit}: {value:.3g}" for unit, value in enumerate(panel.values)], "hoverinfo": "text",
             "showlegend": False, **ref,

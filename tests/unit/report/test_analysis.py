@@ -91,8 +91,11 @@ def test_figures() -> None:
         for name in ("line", "circle", "sphere")
     }
     figure = unit_figures.unit_maps(panels)
-    assert len(figure.axes) == 6
-    assert [axes.collections[0].get_cmap().name for axes in figure.axes[:2]] == ["viridis", "twilight"]
+    maps = [axes.collections[0] for axes in figure.axes if axes.get_title()]
+    assert len(maps) == 6
+    assert [one.get_cmap().name for one in maps[:2]] == ["viridis", "twilight"]
+    assert [one.get_clim() for one in maps[:2]] == [(0, 19), (0, 180)]  # an orientation's colours come back at 180°
+    assert len(figure.axes) == 2 * len(maps)  # each has its scale
 
 
 def test_the_page_has_a_section_where_there_are_rows(make_study: MakeStudy) -> None:
