@@ -43,7 +43,7 @@ class Panel(NamedTuple):
 
 def name_of(key: Key) -> str:
     """``grid2d``, or ``none on circle`` where the positions are not those that it was trained with."""
-    return key[0] if key[0] == key[1] else f"{key[0]} on {key[1]}"
+    return key[0] if key[0].partition(" ")[0] == key[1] else f"{key[0]} on {key[1]}"
 
 
 def last_layer(rows: Sequence[Row]) -> list[Row]:
