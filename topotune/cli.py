@@ -7,7 +7,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from topotune.arguments import parser
 from topotune.errors import InputError, StageError
@@ -18,7 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     after SIGTERM, which schedulers and clouds send before they take a machine away."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(words)
-    terminated = _terminate_like_ctrl_c()
+    with _sigterm_like_ctrl_c() as terminated:
+        return _run(words, options, terminated)
+
+
+def _run(words: Sequence[str], options: argparse.Namespace, terminated: Sequence[int]) -> int:
     try:
         return options.run(options) or 0
     except InputError as error:
@@ -46,17 +51,23 @@ def _reader_left() -> bool:
     return left
 
 
-def _terminate_like_ctrl_c() -> list[int]:
-    """From now on SIGTERM raises KeyboardInterrupt; what comes in is noted in the list."""
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[list[int]]:
+    """Within it, SIGTERM raises KeyboardInterrupt; what comes in is noted in the list."""
     terminated: list[int] = []
 
     def terminate(number: int, _frame: object) -> None:
         terminated.append(number)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminate)
-    return terminated
+    if threading.current_thread() is not threading.main_thread():
+        yield terminated
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stopped(words: Sequence[str], options: argparse.Namespace, terminated: Sequence[int]) -> int:

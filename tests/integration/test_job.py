@@ -9,6 +9,7 @@ import secrets
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -189,6 +190,17 @@ def test_a_connection_that_is_dead_without_a_word_is_taken_up_again(head: Head, 
     assert process.returncode == 7, out + err
     told = [line for line in [*lines, "line 3", *out.splitlines()] if line.startswith("line")]
     assert [line.strip() for line in told] == [f"line {one}" for one in range(20)]  # nothing twice, nothing left out
+
+
+def test_a_head_that_takes_connections_and_never_answers_is_given_up(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        words = ["submit", "--follow", "x", "--address", f"http://127.0.0.1:{silent.getsockname()[1]}"]
+        impatient = IMPATIENT.replace("job.SILENCE = 3.0", "job.ANSWER = 2.0")
+        done = subprocess.run(
+            [sys.executable, "-c", impatient, *words], cwd=cli.cwd, env=cli.env, capture_output=True, text=True,
+            timeout=60,
+        )  # fmt: skip
+    one_error(done, "no Ray dashboard answers there", "Read timed out")
 
 
 def test_ctrl_c_leaves_the_job_or_stops_it(head: Head, client: Cli, tmp_path: Path) -> None:

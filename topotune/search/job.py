@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from shlex import join
+from typing import Any
 
 from aiohttp import ClientError
 from packaging.requirements import Requirement
@@ -20,6 +21,7 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 from topotune.errors import InputError, StageError
 
 AGAIN = 5.0  # seconds between two attempts to reach a head that was there before
+ANSWER = 30.0  # seconds that a head may take for one
 PATIENCE = 600.0  # seconds for which it may be away
 SILENCE = 100.0  # seconds without a line (a study writes one a minute) after which a connection counts as dead
 STOPPING = 30.0  # seconds for a job that was told to stop
@@ -75,6 +77,13 @@ def new_id(study: str) -> str:
     return f"{study}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
+class _Client(JobSubmissionClient):
+    """Ray's, which waits for an answer for ever: a head that hangs takes connections."""
+
+    def _do_request(self, *given: Any, **more: Any) -> Any:
+        return super()._do_request(*given, **{"timeout": ANSWER} | more)
+
+
 class Jobs:
     """The jobs of one cluster, by way of its dashboard."""
 
@@ -90,7 +99,7 @@ class Jobs:
         for noisy in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env"):
             logging.getLogger(f"ray.{noisy}").setLevel(logging.ERROR)
         try:
-            self._client = JobSubmissionClient(address)
+            self._client = _Client(address)
         except AuthenticationError:
             raise InputError(
                 f"--address {address!r}: the head asks for its token: set RAY_AUTH_MODE=token, and put it into "
