@@ -17,7 +17,7 @@ for port in "$PORT" $((PORT + 1)) $((PORT + 2)) "$DASHBOARD"; do
     exit 2
   fi
 done
-mkdir -p -m 700 "$FOLDER"
+(umask 077 && mkdir -p "$FOLDER")
 if [ -z "$(find "$FOLDER" -prune -type d -user "$(id -u)" -perm 700)" ]; then
   echo "FOLDER=$FOLDER: must be your own, and closed to others (mode 700), for the sockets in it ask for no token" >&2
   exit 2
