@@ -72,6 +72,7 @@ class StudySearcher(Searcher):
             watcher.trial_started(asked)
         file = self.study.file
         return {
+            "study": str(self.study.folder.path),
             "config": asked.config.to_dict(),
             "outs": [str(path) for path in self.study.folder.replicates(asked.number, file.replicates)],
             "data": str(self._place.data) if self._place.data else None,

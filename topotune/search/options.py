@@ -1,7 +1,7 @@
 """What a study file can say beside trials' settings: every section's keys, their defaults, and what they must be."""
 
-import math
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ def _whole(low: int) -> Callable[[Any], bool]:
 
 
 def _number(low: float) -> Callable[[Any], bool]:
-    return lambda value: type(value) in (int, float) and low <= value < math.inf
+    return lambda value: type(value) in (int, float) and low <= value <= sys.float_info.max
 
 
 def _proportions(value: Any) -> bool:

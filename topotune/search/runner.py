@@ -32,7 +32,7 @@ from topotune.errors import InputError, StageError
 from topotune.search.adapter import Place, RestartCallback, StudyScheduler, StudySearcher
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
-from topotune.search.trial import Measure, keep_to_own_gpus, trainable
+from topotune.search.trial import Measure, check_shared, keep_to_own_gpus, trainable
 from topotune.search.watch import Watcher
 
 # Tune imports MLflow and others, which takes seconds, to count callbacks for the statistics that are off; while the
@@ -219,16 +219,18 @@ def search(
 
 
 def spread(
-    function: Callable[[Job], Done], jobs: Iterable[Job], wanted: Resources, started: Callable[[], None]
+    function: Callable[[Job], Done], jobs: Iterable[Job], wanted: Resources, study: Path, started: Callable[[], None]
 ) -> Iterator[tuple[Job, Done | Exception]]:
     """``function(job)`` for every job on the cluster; each job with its result, or its error, as it gets ready.
 
     Each job stands in the first bundle of a placement group of its own, so that it can gather a gang of ranks.
-    A job whose process dies is run again. ``started`` is called as each one is handed to the cluster.
+    A job whose process dies is run again; one on a node that does not see the folder ``study`` ends with an InputError.
+    ``started`` is called as each one is handed to the cluster.
     """
 
     def run(job: Job) -> Done:
         keep_to_own_gpus()
+        check_shared(study)
         return function(job)
 
     task = ray.remote(num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_retries=RESTARTS)(run)

@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from topotune.config import TrialConfig
 from topotune.errors import DiskFull, InputError
 from topotune.files import is_full, write_text
+from topotune.folder import StudyFolder
 from topotune.search.system import Gauge
 
 # torch and ray.tune are imported where they are used: a gang's processes start, and import them, side by side
@@ -32,21 +33,37 @@ MEASURED = "measured"  # in what a trial tells: the metrics that took work of th
 FULL = "full"  # in what a trial tells: where there was no room left
 ERROR = "error.txt"  # in a trial's folder: what its process raised
 GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
+SETTLED = 5.0  # seconds that a network's file system may take to show what another node has written
 LEAVE = 1.5  # seconds that the others have to end after rank 0; Tune waits 2 s for all of it
+
+
+def check_shared(study: Path) -> None:
+    """Whether this node sees a study's folder as its driver does, who has written study.toml there.
+
+    Raises:
+        InputError: it does not.
+    """
+    until = time.monotonic() + SETTLED
+    while not StudyFolder(study).study_file.exists():
+        if time.monotonic() > until:
+            raise InputError(
+                f"{study} of the driver is not there on node {ray.util.get_node_ip_address()}: --studies must be a "
+                "folder that all nodes see at the same path"
+            )
+        time.sleep(0.5)
 
 
 def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
     """Ray Tune's function: trains ``job["config"]`` on one seed after the other and tells of each epoch, of each seed,
     and of what ``measure`` found; a hopeless trial tells why, and one that finds a disk full tells where.
 
-    job: config (a TrialConfig as a dict), outs (a folder a seed), data (paths), measures (names of metrics), gpus (a
-    rank's share), suggested_at (Unix time), system_metrics (whether each epoch tells what this process took of its
-    machine).
+    job: study (its folder), config (a TrialConfig as a dict), outs (a folder a seed), data (paths), measures (names of
+    metrics), gpus (a rank's share), suggested_at (Unix time), system_metrics (whether each epoch tells what this
+    process took of its machine).
     """
     keep_to_own_gpus()
     config, outs = TrialConfig.from_dict(job["config"]), [Path(one) for one in job["outs"]]
     data = Path(job["data"]) if job["data"] else None
-    (outs[0] / ERROR).unlink(missing_ok=True)
     if config.workers > 1:
         _rank_actors(_own_group(config))
     from ray import tune
@@ -56,6 +73,8 @@ def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
     _keep_to_own_gpu_memory(job["gpus"])
     gauge, measured = Gauge() if job["system_metrics"] else None, []
     try:
+        check_shared(Path(job["study"]))
+        (outs[0] / ERROR).unlink(missing_ok=True)
         for seed, out in enumerate(outs):
             own = config.replace(seed=config.seed + seed)
             result = train_on_cluster(own, out, data, _teller(seed, job["suggested_at"], gauge))

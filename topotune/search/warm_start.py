@@ -82,7 +82,7 @@ def _parameters(file: StudyFile, there: StudyFile, trial: FrozenTrial) -> dict[s
     Raises:
         _Elsewhere: the new study cannot have such a trial; why.
     """
-    if (file.measures, file.replicates) != (there.measures, there.replicates):
+    if (set(file.measures), file.replicates) != (set(there.measures), there.replicates):
         raise _Elsewhere("it measures something else")
     try:
         config = TrialConfig.from_dict(trial.user_attrs[table.CONFIG])
@@ -120,7 +120,7 @@ def _add(
     study.add_trial(
         optuna.trial.create_trial(
             state=trial.state,
-            values=trial.values if trial.state == TrialState.COMPLETE else None,
+            values=[own[name] for name in file.objectives] if own else None,
             params={name: value for name, (value, _dimension) in params.items()},
             distributions={name: distribution(dimension) for name, (_value, dimension) in params.items()},
             intermediate_values=trial.intermediate_values,

@@ -135,7 +135,7 @@ def spread(
 
     failures: list[Exception] = []
     with Progress(stage, unit, done + len(jobs), done) as progress:
-        for job, outcome in runner.spread(function, jobs, wanted, progress.started):
+        for job, outcome in runner.spread(function, jobs, wanted, session.folder.path, progress.started):
             if isinstance(outcome, InputError):
                 raise outcome
             if isinstance(outcome, Exception):

@@ -172,6 +172,13 @@ def test_what_an_earlier_study_measured_otherwise_is_left_out(
     assert study.rows() == []
 
 
+def test_an_earlier_study_of_the_same_measures_is_taken_over_into_other_objectives(open_study: Open) -> None:
+    constrained = {"objective__constraints": ["parameters <= 1000"]}
+    complete(open_study(SPACE, study__name="earlier", **constrained), 0.5, measured={"parameters": 7.0})
+    study = open_study(SPACE, study__warm_start=["earlier"], objective__metric=["parameters", "validation_accuracy"])
+    assert [one.values for one in study._study.get_trials()] == [[7.0, 0.5]]
+
+
 def test_a_configuration_that_an_earlier_study_measured_is_not_measured_again(open_study: Open) -> None:
     earlier = open_study(FINITE, study__name="earlier", budget__trials=4)
     while asked := earlier.ask():

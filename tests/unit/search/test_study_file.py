@@ -263,6 +263,7 @@ def test_overrides(load: Load) -> None:
         ("budgets__trials", 3, "--set budgets.trials: unknown section 'budgets'"),
         ("budget__trial", 3, "[budget]: unknown key 'trial'"),
         ("budget__trials", 0, "[budget] trials = 0 must be an integer >= 1"),
+        ("budget__hours", 10**400, "must be a number >= 0: of the clock; 0 for no limit"),
         ("epochs", "x", "[fixed]: epochs = 'x' is not an integer"),
         ("fixed__learning_rate", 0.1, "learning_rate stands in [fixed] and in [nuisance]"),
     ],
