@@ -131,6 +131,9 @@ def check(file: StudyFile) -> None:
     first = file.sections["pruner"].get("min_resource", 0)
     if isinstance(first, int) and first > file.epochs:
         raise InputError(f"[pruner] min_resource = {first} is more than the trials' {file.epochs} epochs")
+    last, least = file.sections["pruner"].get("max_resource"), first or file.option("budget", "min_epochs")
+    if isinstance(last, int) and isinstance(least, int) and last < max(least, 1):
+        raise InputError(f"[pruner] max_resource = {last} is less than the {max(least, 1)} epochs of the first rung")
 
 
 def _of_budget(file: StudyFile, name: str) -> dict[str, Any]:

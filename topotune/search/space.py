@@ -224,9 +224,12 @@ class StudyFile:
                 yield Branch(values, still)
                 return
             name, *rest = names
-            found = None if name in _unused(values) else self.case(name, values)
+            unused, searched = name in _unused(values), self.dimensions[name]
+            found = None if unused else self.case(name, values)
             if found is None:
-                yield from walk(values, still, tuple(rest))
+                # the control keeps the first of these, as ``suggest`` has it
+                first = {name: searched.values[0]} if unused and name in WHERE and isinstance(searched, Choices) else {}
+                yield from walk(values | first, still, tuple(rest))
             elif name in deciding and isinstance(found[1], Choices):
                 for value in found[1].values:
                     yield from walk(values | {name: value}, still, tuple(rest))

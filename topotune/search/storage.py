@@ -42,9 +42,9 @@ class _Backend(JournalFileBackend):
         try:
             with open(self._file_path, "ab") as file:
                 file.write(lines.encode())
-        except OSError:  # a full disk takes a part, to which the next line would be added
+        except OSError as error:  # a full disk takes a part, to which the next line would be added
             os.truncate(self._file_path, size)
-            raise
+            raise OSError(error.errno, error.strerror, self._file_path) from None
 
 
 def open_journal(folder: StudyFolder) -> tuple[Storage, FrozenStudy | None]:
@@ -77,6 +77,8 @@ def check_same(file: StudyFile, folder: StudyFolder, began_with: str | None) -> 
         if (section not in EFFORT and key not in ("name", "description", "warm_start")) or key == "replicates"
         if there.sections[section].get(key) != file.sections[section].get(key)
     ]
+    if not changed:  # 25 and 25.0
+        return
     raise InputError(
         f"study {file.name!r} exists in {folder.path} with another space: {', '.join(changed)} differ; "
         "give it another name (--set study.name=…), or begin anew beside it with --fresh"

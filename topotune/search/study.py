@@ -122,7 +122,8 @@ class Study:
         self.asked = len(own)  # how many trials were handed out so far, ended or not
         self.devices = 1.0  # that a trial takes; whoever runs them says so
         self._spent: set[tuple[int, int, int]] = set()  # number, seed, epoch: what the budget knows of
-        self._kept = {one.user_attrs[table.CONFIG]["topography"] for one in own if table.KEPT in one.user_attrs}
+        kept = [one for one in own if table.KEPT in one.user_attrs and one.state != TrialState.FAIL]
+        self._kept = {one.user_attrs[table.CONFIG]["topography"] for one in kept}
         self.gave_up = False  # whether the sampler had nothing new
         walls = [one.user_attrs.get(table.RECORD, {}).get(WALL, 0.0) for one in own]
         self.budget = Budget(self.file, max([*walls, self._study.user_attrs.get(WALL, 0.0)]))
@@ -130,7 +131,8 @@ class Study:
             for seed, rows in enumerate(self._metrics(one.number) if one.state == TrialState.RUNNING else ()):
                 for row in rows:
                     self.spend(one.number, seed, row, one.user_attrs.get(table.DEVICES, 1.0))
-            self.budget.device_seconds += one.user_attrs.get(table.RECORD, {}).get("device_seconds", 0.0)
+            if one.state != TrialState.RUNNING:  # of which the epochs were counted
+                self.budget.device_seconds += one.user_attrs.get(table.RECORD, {}).get("device_seconds", 0.0)
         self._chance = make_chance(self.file.option("study", "seed") + len(trials))
         self._retention = Retention(self.file, self.folder)
         self._best: list[dict[str, float]] = []  # the Pareto front so far; with one objective the best value
@@ -298,6 +300,8 @@ class Study:
         same = self._study.get_trials(deepcopy=False)[number]
         for other in self._waiting.pop(number, []):
             self._tell_same(other, same)
+        if same.state == TrialState.FAIL and table.KEPT in same.user_attrs:
+            self._kept.discard(same.user_attrs[table.CONFIG]["topography"])  # the next one takes its place
         if not verdict.counts(same):
             self._first.pop(same.user_attrs[table.HASH], None)  # it may be tried again
         self._note_end(same)
@@ -318,11 +322,12 @@ class Study:
     def _note_end(self, trial: FrozenTrial) -> None:
         """Whether there was progress, and whose weights are kept."""
         values = table.values_of(trial)
+        own = {name: values[name] for name in self.file.objectives if name in values}
         progress = False
-        if values and verdict.keeps(trial):
-            front = table.is_front([*self._best, values], self.file)
-            progress = front[-1] and values not in self._best
-            self._best = [one for one, kept in zip([*self._best, values], front, strict=True) if kept]
+        if own and verdict.keeps(trial) and own not in self._best:  # as good as the best is no progress
+            front = table.is_front([*self._best, own], self.file)
+            progress = front[-1]
+            self._best = [one for one, kept in zip([*self._best, own], front, strict=True) if kept]
         if trial.state != TrialState.FAIL and table.SOURCE not in trial.user_attrs:
             self.budget.ended(progress)
         trials = self._study.get_trials(deepcopy=False) if self.file.constraints else []

@@ -11,7 +11,7 @@ from topotune.config import TrialConfig
 from topotune.errors import InputError
 from topotune.files import replace_folder
 from topotune.folder import SEED_FOLDER, StudyFolder, checkpoint_files, open_study
-from topotune.search import table
+from topotune.search import table, verdict
 from topotune.search.parameters import distribution
 from topotune.search.space import Plain, StudyFile, within
 from topotune.search.storage import open_journal
@@ -56,6 +56,7 @@ def _tell(study: optuna.Study, file: StudyFile, folder: StudyFolder, name: str) 
     trials = storage.get_all_trials(existing._study_id, deepcopy=False) if existing else []
     ended = [one for one in trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     known = {one.user_attrs.get(table.SOURCE): one.number for one in study.get_trials(deepcopy=False)}
+    measured = {one.user_attrs.get(table.HASH) for one in study.get_trials(deepcopy=False) if verdict.counts(one)}
     taken, reasons = 0, Counter[str]()
     for trial in ended:
         mark = f"{name}/{trial.number}"
@@ -68,6 +69,9 @@ def _tell(study: optuna.Study, file: StudyFile, folder: StudyFolder, name: str) 
             params = _parameters(file, there, trial)
         except _Elsewhere as error:
             reasons[str(error)] += 1
+            continue
+        if trial.user_attrs[table.HASH] in measured:
+            reasons["measured before"] += 1
             continue
         number = _add(study, file, trial, (params, mark))
         _copy(source.trial(trial.number), folder.trial(number), trial.state)

@@ -33,7 +33,8 @@ def search(session: Session) -> None:
     wanted = session.join_cluster()
     from topotune.search import runner  # ray: seconds that a finished stage need not wait for
 
-    with Progress("search", "trials", _most(session), len(ended)) as progress:
+    begun = sum(not row.get("source") for row in ended)  # not those of a warm start
+    with Progress("search", "trials", _most(session), begun) as progress:
         watchers = [_Shown(progress, ended), logged, _Listed(study)]
         runner.search(study, session.site.data, wanted, watchers, measure)
         progress.say(progress.summary())

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.search.conftest import Open, ask, complete, train
 from topotune.errors import InputError
 from topotune.files import read_csv
+from topotune.search import table
 from topotune.search.study import Ending, Study
 
 FINITE = """
@@ -362,3 +363,33 @@ def test_a_stepped_number_is_spelled_in_one_way(open_study: Open) -> None:
     assert ask(study).config.warmup == 0.3
     found = {ask(study).config.warmup for _ in range(30)}
     assert found <= {0.1, 0.2, 0.3, 0.4, 0.5}
+
+
+def test_as_good_as_the_best_is_no_progress(open_study: Open) -> None:
+    study = open_study(SPACE, budget__patience=3, budget__trials=20)
+    for _ in range(4):
+        complete(study, 0.9)
+    assert study.over == "3 trials in a row brought no progress"
+
+
+def test_the_next_trial_of_a_topography_takes_the_place_of_a_first_one_that_failed(open_study: Open) -> None:
+    study = open_study(SPACE)  # of the control only
+    study.end(ask(study).number, "failed", Ending(reason="training diverged"))
+    ask(study)
+    ask(study)
+    assert [table.KEPT in one.user_attrs for one in study._study.get_trials()] == [True, True, False]
+    again = open_study(SPACE)  # by another driver
+    assert again._kept == {"none"}
+
+
+def test_what_two_earlier_studies_measured_is_taken_over_once(open_study: Open) -> None:
+    for name in ("one-earlier", "another"):
+        complete(open_study(SPACE, study__name=name), 0.5)
+    study = open_study(SPACE, study__warm_start=["one-earlier", "another"])
+    assert len(study.rows()) == 1
+    assert study.notes[1] == "warm start: 0 trials of 'another' taken over; 1 left out: measured before"
+
+
+def test_a_number_is_the_same_with_and_without_a_point(open_study: Open) -> None:
+    for percentile in (25, 25.0):
+        open_study(SPACE, study__pruner="percentile", pruner__percentile=percentile)

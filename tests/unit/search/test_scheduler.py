@@ -127,3 +127,9 @@ def test_options_arrive_and_are_part_of_the_study(tmp_path: Path) -> None:
     assert type(make_pruner(patient)._wrapped_pruner).__name__ == "MedianPruner"  # type: ignore[attr-defined]
     with pytest.raises(InputError, match=r"unknown pruner 'asha'; choose from successive_halving"):
         load_study(path, {"study.pruner": "patient", "pruner.patience": 2, "pruner.wrapped": "asha"})
+
+
+def test_brackets_of_hyperband_that_end_before_they_begin(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(SPACE, encoding="utf-8")
+    with pytest.raises(InputError, match=r"\[pruner\] max_resource = 0 is less than the \d+ epochs of the first rung"):
+        load_study(tmp_path / "a.toml", {"study.pruner": "hyperband", "pruner.max_resource": 0})

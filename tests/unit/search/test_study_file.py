@@ -225,6 +225,23 @@ def test_the_others_are_asked_everything(load: Load) -> None:
     assert (config["weight"], config["distance"], config["batch_size"], config["epochs"]) == (2.0, "l1", 20, 6)
 
 
+def test_what_depends_on_the_loss_is_the_controls_too_by_the_first_loss(load: Load) -> None:
+    file = load("""
+[scientific]
+topography = {choices = ["none", "grid2d"]}
+loss = {choices = ["ws", "as"]}
+[fixed]
+model = "mnist_cnn"
+weight = 1.0
+[nuisance]
+learning_rate = [{choices = [0.1], when = {loss = "ws"}}, {choices = [0.2, 0.3]}]
+""")
+    control = next(branch for branch in file.branches if branch.values["topography"] == "none")
+    assert control.open["learning_rate"] == Choices((0.1,))
+    assert file.suggest(lambda name, dimension: dimension.values[0]).learning_rate == 0.1
+    assert file.size() == 4
+
+
 def test_fixed_topographic_settings_are_the_controls_no_more_than_the_searched(load: Load) -> None:
     study = load("[fixed]\nweight = 3.0\ndistance = 'l1'\n[scientific]\ntopography = 'line'")
     config, asked = _suggest(study, topography="none")
