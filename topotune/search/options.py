@@ -58,7 +58,7 @@ def _texts(value: Any) -> bool:
 # letters, digits, dots, dashes: the name is a folder, an MLflow experiment and part of a command
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-_TAKEN = ("mlflow.db", "mlartifacts")  # what lies beside the studies
+_TAKEN = ("mlflow.db", "mlartifacts", "report.html")  # what lies beside the studies
 
 OPTIONS: dict[str, dict[str, Option]] = {
     "study": {

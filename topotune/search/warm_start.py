@@ -45,7 +45,11 @@ def check_sources(file: StudyFile, folder: StudyFolder) -> None:
         InputError: one is no study, or is the study itself.
     """
     for name in file.option("study", "warm_start"):
-        if open_study(Path(name), folder.path.parent).path == folder.path.resolve():
+        try:
+            source = open_study(Path(name), folder.path.parent)
+        except InputError as error:
+            raise InputError(f"[study] warm_start = {name!r}: {error}") from None
+        if source.path == folder.path.resolve():
             raise InputError(f"[study] warm_start = {name!r} is the study itself; name earlier ones")
 
 
