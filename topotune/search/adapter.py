@@ -18,7 +18,7 @@ from ray.tune.search import Searcher
 from topotune.errors import InputError, StageError
 from topotune.search.objectives import OBJECTIVES
 from topotune.search.study import Asked, Ending, Study
-from topotune.search.trial import ERROR, FULL, MEASURED, SEED
+from topotune.search.trial import ERROR, HALT, MEASURED, SEED
 from topotune.search.watch import Watcher
 
 
@@ -129,8 +129,9 @@ class StudySearcher(Searcher):
         if trial_id in self._unborn:
             self.study.put_back(asked.number)
             return
-        if FULL in result:
-            self._halt = StageError(f"search: {result[FULL]}; make room, and the same command goes on")
+        if HALT in result:
+            told = result[HALT]
+            self._halt = InputError(told) if result.get("input_error") else StageError(f"search: {told}")
             self._paused.add(trial_id)
         reason = result.get("failed") or (self._why(asked) if error else None)
         if trial_id in self._paused and not reason:

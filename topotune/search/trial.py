@@ -30,7 +30,7 @@ Measure = Callable[[Sequence[str], Path, "Path | None"], dict[str, float]]  # of
 
 SEED = "seed_step"  # in what a trial tells: which of its seeds it is about, counted from 0
 MEASURED = "measured"  # in what a trial tells: the metrics that took work of their own
-FULL = "full"  # in what a trial tells: where there was no room left
+HALT = "halt"  # in what a trial tells: what would befall every other one too
 ERROR = "error.txt"  # in a trial's folder: what its process raised
 GRACE = 5.0  # seconds that rank 0 has to notice a dead rank by itself
 SETTLED = 5.0  # seconds that a network's file system may take to show what another node has written
@@ -55,7 +55,8 @@ def check_shared(study: Path) -> None:
 
 def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
     """Ray Tune's function: trains ``job["config"]`` on one seed after the other and tells of each epoch, of each seed,
-    and of what ``measure`` found; a hopeless trial tells why, and one that finds a disk full tells where.
+    and of what ``measure`` found; a hopeless trial tells why, and one that finds a disk full, or the
+    study's folder missing on its node, tells where.
 
     job: study (its folder), config (a TrialConfig as a dict), outs (a folder a seed), data (paths), measures (names of
     metrics), gpus (a rank's share), suggested_at (Unix time), system_metrics (whether each epoch tells what this
@@ -70,10 +71,14 @@ def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
 
     from topotune.training.records import TrainingDiverged
 
+    try:
+        check_shared(Path(job["study"]))
+    except InputError as error:
+        tune.report({HALT: str(error), "input_error": True})
+        return
     _keep_to_own_gpu_memory(job["gpus"])
     gauge, measured = Gauge() if job["system_metrics"] else None, []
     try:
-        check_shared(Path(job["study"]))
         (outs[0] / ERROR).unlink(missing_ok=True)
         for seed, out in enumerate(outs):
             own = config.replace(seed=config.seed + seed)
@@ -91,7 +96,8 @@ def trainable(job: dict[str, Any], measure: Measure | None = None) -> None:
         tune.report({"failed": str(error), "input_error": True})
     except Exception as error:
         if is_full(error) or isinstance(error, DiskFull):
-            tune.report({FULL: f"{error}, on {ray.util.get_node_ip_address()}"})
+            where = ray.util.get_node_ip_address()
+            tune.report({HALT: f"{error}, on {where}; make room, and the same command goes on"})
             return
         write_text(outs[0] / ERROR, traceback.format_exc())  # Tune tries again; when it gives up, this says why
         raise

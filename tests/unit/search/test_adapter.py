@@ -11,7 +11,7 @@ from tests.unit.search.conftest import Open
 from topotune.errors import StageError
 from topotune.search.adapter import Place, StudyScheduler, StudySearcher
 from topotune.search.runner import RESTARTS
-from topotune.search.trial import FULL, SEED
+from topotune.search.trial import HALT, SEED
 
 SPACE = """
 [study]
@@ -85,11 +85,11 @@ def test_where_a_disk_is_full_trials_pause_and_none_is_begun(open_study: Open) -
     scheduler, trial, other = StudyScheduler(searcher), Trial("topotune", stub=True), Trial("topotune", stub=True)
     first, second = searcher.suggest(trial.trial_id), searcher.suggest(other.trial_id)
     searcher.raise_halt()
-    searcher.on_trial_complete(trial.trial_id, {FULL: "[Errno 28] No space left on device: '/disk', on 10.0.0.1"})
+    searcher.on_trial_complete(trial.trial_id, {HALT: "[Errno 28] No space left on device: '/disk', on 10.0.0.1"})
     assert scheduler.on_trial_result(None, other, _epoch(1)) == TrialScheduler.STOP
     searcher.on_trial_complete(other.trial_id, _epoch(1))
     assert searcher.suggest("c") == Searcher.FINISHED
-    with pytest.raises(StageError, match=r"'/disk', on 10\.0\.0\.1; make room, and the same command goes on"):
+    with pytest.raises(StageError, match=r"'/disk', on 10\.0\.0\.1"):
         searcher.raise_halt()
     assert [row["state"] for row in study.rows()] == ["running", "running"]
     goes_on = StudySearcher(open_study(SPACE, budget__trials=3), Place(None, 0.0, 1.0), lambda: 2, [])
