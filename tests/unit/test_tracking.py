@@ -552,6 +552,42 @@ def test_studies_that_begin_at_the_same_time_share_a_new_sqlite_file(tmp_path: P
     assert {one.name for one in MlflowClient(store).search_experiments()} == {"Default", *names}
 
 
+DIE = """
+import os
+import sys
+from pathlib import Path
+
+from sqlalchemy import Engine, event
+
+from topotune.tracking import Tracker
+
+
+@event.listens_for(Engine, "before_cursor_execute")
+def die(connection, cursor, statement, *others):
+    if statement.startswith("INSERT INTO _alembic_tmp"):
+        os.kill(os.getpid(), 9)
+
+
+tracker = Tracker(Path(sys.argv[1]), sys.argv[2], "digits", print)
+tracker.run("study", "digits", None, {}, {})
+tracker.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_makes_the_sqlite_file_leaves_nothing_broken(
+    tmp_path: Path, warnings: list[str]
+) -> None:
+    """MLflow alone finds the half of a migration there and gives up for good."""
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    words = [sys.executable, "-W", "ignore", "-c", DIE, str(tmp_path / "outbox"), store]
+    assert subprocess.run(words, timeout=250).returncode == -9
+    Tracker(tmp_path / "outbox", store, "digits", warnings.append).close()
+    assert warnings == []
+    assert set(_runs(store)) == {"study"}
+    assert not list(tmp_path.glob(".mlflow.db.new*"))
+
+
 @pytest.mark.slow
 def test_a_server_that_comes_goes_and_comes_back(
     track: Callable[..., Tracker],

@@ -1,14 +1,11 @@
 """What each record becomes in MLflow: a study is an experiment, its records are runs in it."""
 
-import fcntl
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from topotune.tracking import registry
+from topotune.tracking import registry, sqlite
 from topotune.tracking.outbox import Record
 from topotune.tracking.uri import RUN, reason
 
@@ -38,11 +35,11 @@ class Experiment:
         from mlflow.tracking import MlflowClient
 
         self._uri, self._uid, self._runs = uri, uid, runs
-        with _opening(uri):
-            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            found = self._client.get_experiment_by_name(name)
+        sqlite.make(uri)
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        found = self._client.get_experiment_by_name(name)
         if found is None:
-            self._id = self._client.create_experiment(name, artifact_location=_artifacts(uri, name))
+            self._id = self._client.create_experiment(name, artifact_location=sqlite.artifacts(uri, name))
         else:
             self._id = found.experiment_id
             if found.lifecycle_stage == "deleted":
@@ -139,31 +136,6 @@ class Experiment:
         if record["tags"]:
             self._client.log_batch(run, tags=[RunTag(name, str(value)) for name, value in record["tags"].items()])
         self._client.set_terminated(run, record["status"], record["time"])
-
-
-def _database(uri: str) -> Path | None:
-    """The file of a SQLite store."""
-    path = uri.partition("?")[0].removeprefix("sqlite:///")
-    return Path(path).resolve() if path and uri.startswith("sqlite:///") else None
-
-
-def _artifacts(uri: str, experiment: str) -> str | None:
-    """Where artifacts go: beside a SQLite file; a server knows its own place."""
-    database = _database(uri)
-    return (database.parent / "mlartifacts" / experiment).as_uri() if database else None
-
-
-@contextmanager
-def _opening(uri: str) -> Iterator[None]:
-    """One process at a time: the first to open a SQLite file makes its tables, and two that do leave it broken."""
-    database = _database(uri)
-    if database is None:
-        yield
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(f".{database.name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _quieten() -> None:
