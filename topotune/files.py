@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,20 @@ def read_csv(path: Path) -> list[Row]:
         if None in row or None in row.values():
             raise InputError(f"{path}, line {number}: has not as many cells as the header; the file is damaged")
     return [{name: _parse(name, cell) for name, cell in row.items()} for row in rows]
+
+
+def check_rows(path: Path, rows: Iterable[Row], columns: Iterable[str], numbers: Collection[str]) -> None:
+    """Whether a table's rows have these columns and, in those that are ``numbers``, a number or nothing.
+
+    Raises:
+        InputError: it is another table, or a cell holds something else.
+    """
+    for line, row in enumerate(rows, start=2):
+        for name in (*columns, *numbers):
+            if name not in row:
+                raise InputError(f"{path}: is another table: it has no column {name!r}, but {', '.join(row)}")
+            if name in numbers and isinstance(row[name], str):
+                raise InputError(f"{path}, line {line}: {name} = {row[name]!r} is not a number; the file is damaged")
 
 
 _TEXT = {"config_hash", "checkpoint", "weights", "other", "reason"}  # a hash can look like a number: 1234567e8

@@ -20,13 +20,13 @@
 import fcntl
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from topotune.config import TrialConfig
+from topotune.config import NONE, TrialConfig
 from topotune.errors import InputError
-from topotune.files import Row, read_csv
+from topotune.files import Row, check_rows, read_csv
 from topotune.training import ARRANGEMENT, CONFIG, METRICS, RESULT, WEIGHTS
 
 CONFIRM_COLUMNS = (
@@ -46,6 +46,17 @@ ANALYSIS_COLUMNS = (
     "model", "topography", "loss", "weight", "seed", "layer", "positions", "analysis", "measure", "at", "other",
     "value", "chance_mean", "chance_low", "chance_high", "settings", "config_hash", "weights",
 )  # fmt: skip
+ANALYSIS_NUMBERS = ("weight", "seed", "value", "chance_mean", "chance_low", "chance_high")
+
+# of each table: columns without which it is another one, and those that hold numbers
+_MODEL = (("topography", "config_hash"), ("weight", "seed"))
+_NEEDED = {
+    "trials.csv": (("id", "state", "topography"), ("weight", "validation_accuracy")),
+    "confirm.csv": ((*_MODEL[0], "checkpoint"), (*_MODEL[1], "test_accuracy", "validation_accuracy")),
+    "pruning.csv": (_MODEL[0], (*_MODEL[1], "proportion", "accuracy")),
+    "robustness.csv": ((*_MODEL[0], "perturbation"), (*_MODEL[1], "level", "accuracy", "clean_accuracy")),
+    "analysis.csv": (ANALYSIS_COLUMNS, ANALYSIS_NUMBERS),
+}
 
 
 def checkpoint_files(checkpoint: Path) -> list[Path]:
@@ -84,14 +95,21 @@ class StudyFolder:
     def pruning_table(self) -> Path:
         return self.path / "pruning.csv"
 
-    def pruned(self) -> list[Row]:
-        """The rows of pruning.csv; a table of before there were criteria holds those of the only one."""
-        return [_PRUNED_ONCE | row for row in read_csv(self.pruning_table)]
+    def rows(self, table: Path) -> list[Row]:
+        """The rows of one of its tables; none where there is no file. A pruning.csv of before there were criteria holds
+        those of the only one.
+
+        Raises:
+            InputError: the file is damaged, or is another table.
+        """
+        rows = read_csv(table)
+        check_rows(table, rows, *_NEEDED[table.name])
+        return [_PRUNED_ONCE | row for row in rows] if table == self.pruning_table else rows
 
     def by_variant(self, rows: Iterable[Row]) -> list[Row]:
         """Rows of confirmed models, each under its variant's name in place of its topography's, by which they are
         compared; a table of before there were variants has none."""
-        names = {row["config_hash"]: row.get("variant") for row in read_csv(self.confirm_table)}
+        names = {row["config_hash"]: row.get("variant") for row in self.rows(self.confirm_table)}
         return [row | {"topography": names.get(row["config_hash"]) or row["topography"]} for row in rows]
 
     @property
@@ -141,6 +159,12 @@ def ranked(trials: Iterable[Row]) -> list[Row]:
     known = [row for row in trials if row["state"] == "complete" and row["validation_accuracy"] is not None]
     complete = [row for row in known if not math.isnan(row["validation_accuracy"])]
     return sorted(complete, key=lambda row: (row.get("rank") or math.inf, -row["validation_accuracy"], row["id"]))
+
+
+def variant(row: Row, per: Sequence[str]) -> str:
+    """What the settings of a trial are called: ``grid2d``, or ``grid2d loss=ws weight=0.1``; the control is one."""
+    own = () if row["topography"] == NONE else [name for name in per if row.get(name) is not None]
+    return " ".join([row["topography"], *(f"{name}={row[name]}" for name in own)])
 
 
 class StudyBusy(InputError):

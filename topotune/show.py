@@ -1,13 +1,12 @@
 """What a person reads at the terminal: the list of studies, the data that there are, what a compact network saves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from topotune.files import Row, read_csv
+from topotune.files import Row
 from topotune.folder import StudyFolder, list_studies, ranked
-from topotune.report import tables, wording
+from topotune.report import measures, tables, wording
 
 
 def compact_text(record: dict[str, Any]) -> str:
@@ -33,28 +32,45 @@ def _share(number: int, whole: int) -> str:
 
 
 def analysis_text(rows: Sequence[Row]) -> str:
-    """What was found of trained models, for a reader: means over the seeds, a star where one is beyond chance. What
-    there is one of a class, a distance or a threshold is in the table only."""
-    names = ("layer", "analysis", "measure", "topography", "loss", "weight", "positions")
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        if row["at"] is None and row["value"] is not None:
-            groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    """What was found of trained models, for a reader: means over the models, a star where one is beyond chance; and how
+    like they are, two and two. What there is one of a class, a distance or a threshold is in the table only."""
+    names = ("layer", "analysis", "measure", "topography", "loss", "weight", "positions", "settings")
+    groups = measures.grouped((row for row in rows if row["at"] is None), names)
     order = {key: place for place, key in enumerate(dict.fromkeys(key[:3] for key in groups))}  # models side by side
     ordered = sorted(groups.items(), key=lambda one: order[one[0][:3]])
     header = (*names[:5], "λ", names[6], "n", "mean", "std", "chance, 95%", "")
-    return "\n".join(columns([header, *(_found(key, own) for key, own in ordered)]))
+    every = sorted({row["settings"] for row in rows})
+    told = [_found(key[:7], key[7], every, own) for key, own in ordered]
+    blocks = [columns([header, *told])] if told else []
+    if likeness := measures.likeness(rows, _model):
+        heads = ("layer", "model", "and model", "pairs", "RSA", "CKA", "")
+        blocks.append(columns([heads, *(_alike(key, every, own) for key, own in likeness.items())]))
+    blocks.append([f"[{place}] {words}" for place, words in enumerate(every, start=1)] if len(every) > 1 else every)
+    return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def _found(key: tuple[Any, ...], rows: Sequence[Row]) -> tuple[str, ...]:
-    mean, std = tables.mean_std([row["value"] for row in rows])
-    known = [row for row in rows if row["chance_low"] is not None]
-    low, high = (fmean(row[name] for row in known) if known else None for name in ("chance_low", "chance_high"))
-    chance, beyond = "", ""
-    if low is not None and high is not None:
-        chance, beyond = f"{low:.3g} … {high:.3g}", "" if low <= mean <= high else "*"
+def _found(key: tuple[Any, ...], settings: str, every: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    found = measures.Beside.of(rows)
+    chance = "" if found.chance is None else "{:.3g} … {:.3g}".format(*found.chance)
     words = ("" if one is None else f"{one:g}" if isinstance(one, float) else str(one) for one in key)
-    return (*words, str(len(rows)), f"{mean:.3g}", "" if std is None else f"{std:.2g}", chance, beyond)
+    std = "" if found.std is None else f"{found.std:.2g}"
+    return (*words, str(found.models), f"{found.mean:.3g}", std, chance, "*" * found.beyond + _mark(settings, every))
+
+
+def _alike(key: tuple[Any, ...], every: Sequence[str], own: Mapping[str, list[float]]) -> tuple[str, ...]:
+    layer, settings, one, other = key
+    cells = (measures.spread(own.get(name, [])) for name in ("rsa", "cka"))
+    return (layer, one, other, str(max(map(len, own.values()))), *cells, _mark(settings, every))
+
+
+def _model(row: Row) -> str:
+    """``grid2d ws λ=0.1``, or ``none``."""
+    return row["topography"] if row["loss"] is None else f"{row['topography']} {row['loss']} λ={row['weight']:g}"
+
+
+def _mark(settings: str, every: Sequence[str]) -> str:
+    """With which of several settings a row was found."""
+    return f" [{every.index(settings) + 1}]" if len(every) > 1 else ""
 
 
 def studies(root: Path) -> list[dict[str, Any]]:
@@ -88,7 +104,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _one(folder: StudyFolder) -> dict[str, Any]:
-    trials = read_csv(folder.trials_table)
+    trials = folder.rows(folder.trials_table)
     counts = tables.count_states(trials)
     best = next((row["validation_accuracy"] for row in ranked(trials)), None)
     return {
@@ -96,7 +112,7 @@ def _one(folder: StudyFolder) -> dict[str, Any]:
         "trials": len(trials),
         **counts,
         "best_validation_accuracy": best,
-        "confirmed": len(read_csv(folder.confirm_table)),
+        "confirmed": len(folder.rows(folder.confirm_table)),
         "report": folder.report.exists(),
     }
 

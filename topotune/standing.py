@@ -120,7 +120,7 @@ class _Searched:
 
         file, study = load_study(folder.study_file), analysis.open_read_only(folder)
         if study is None:  # somebody copied the tables only
-            return cls(file, read_csv(folder.trials_table))
+            return cls(file, folder.rows(folder.trials_table))
         front = analysis.pareto_front(analysis.judged(study, file), file.objectives)
         return cls(file, table.rows(study.get_trials(deepcopy=False), file), analysis.importances(study), front)
 

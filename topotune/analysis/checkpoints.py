@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 from topotune.analysis.measure import analyse_one
 from topotune.analysis.models import Asked, compare_models, jobs_of, models_of
+from topotune.analysis.positions import every_layer
 from topotune.analysis.table import AnalysisTable
 from topotune.errors import InputError
 from topotune.files import Row
@@ -34,7 +35,7 @@ def analyse_checkpoints(given: Checkpoints, asked: Asked, say: Callable[[str], N
         for place, own in enumerate(weights):
             if own in weights[:place]:
                 raise InputError(f"{locations[place]} holds the same weights as {locations[weights.index(own)]}")
-        table = AnalysisTable(given.out, asked.settings, weights)
+        table = AnalysisTable(given.out, asked.settings, weights, every_layer(one.config for one in models))
         jobs = jobs_of(models, table, asked.settings, data)
         for number, job in enumerate(jobs, start=1):
             table.keep(job, analyse_one(job))

@@ -25,7 +25,7 @@ def correlation(units: Units, places: Places) -> Found:
     def statistic(order: Array) -> Array:
         pair = order[first], order[second]
         near = r[order[one], order[other]]
-        scalars = [near.mean() if len(near) else np.nan, far @ ranks[pair]]
+        scalars = [near.mean() if len(near) else np.nan, spearman(far, ranks[pair])]
         return np.concatenate([scalars, np.bincount(index, r[pair], len(middles)) / count])
 
     names = ["neighbours", "rank_correlation", *["r"] * len(middles)]
@@ -70,12 +70,18 @@ def localisation(units: Units, places: Places) -> Found:
 
 
 def standard_ranks(values: Array) -> Array:
-    """Ranks less their mean, of length 1, so that a product of two is Spearman's correlation; 0 where all are equal."""
+    """Ranks less their mean, of length 1, for ``spearman``; NaN where all are equal."""
     ranks = rankdata(values)
-    centred = ranks - ranks.mean() if len(ranks) else ranks
-    length = np.linalg.norm(centred)
-    found: Array = centred / length if length else centred
+    if len(ranks) == 0 or np.ptp(ranks) == 0:
+        return np.full(len(ranks), np.nan)
+    centred = ranks - ranks.mean()
+    found: Array = centred / np.linalg.norm(centred)
     return found
+
+
+def spearman(one: Array, other: Array) -> float:
+    """The rank correlation of values, of which these are the ``standard_ranks``; NaN where one does not vary."""
+    return float(one @ other) if len(one) else np.nan
 
 
 def matrix_of(values: Array, pairs: Array) -> Array:

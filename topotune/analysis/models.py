@@ -109,7 +109,8 @@ def jobs_of(models: Sequence[Model], table: AnalysisTable, settings: Settings, d
 def compare_models(
     models: Sequence[Model], table: AnalysisTable, settings: Settings, data: Path | None
 ) -> Iterator[Row]:
-    """Rows of how similar each two models of a data set are in the layers that both have; those that the table lacks.
+    """Rows of how similar each two models of a data set are in the layers that both have, one from either's side; those
+    that the table lacks.
 
     Of each model, responses to 500 images at most are in memory.
     """
@@ -134,4 +135,5 @@ def compare_models(
                 }
         for measure in similarity(signatures[one.checkpoint][layer], signatures[other.checkpoint][layer]):
             where = {"layer": layer, "positions": None, "analysis": "similarity"}
-            yield about(one.config, one.weights, settings) | where | numbers(measure) | {"other": other.weights}
+            for own, its in ((one, other), (other, one)):
+                yield about(own.config, own.weights, settings) | where | numbers(measure) | {"other": its.weights}

@@ -19,8 +19,9 @@ def orientation(units: Units, places: Places) -> Found:
 
     ``circular_variance``: 1 − |Σ R e^(2iθ)| / Σ R, from 0 (one orientation) to 1 (none), mean over the units;
     ``tuned``: the share of units that have a preference at all; ``frequency``: the preferred one, in cycles across the
-    image, mean over the units; ``neighbour_difference``: of the preferences, in degrees; ``pinwheels``: squares of four
-    units around which the preference turns once through all orientations (flat lattices only).
+    image, mean over the tuned units; ``neighbour_difference``: of the preferences, in degrees; ``pinwheels``: squares
+    of four units around which the preference turns once through all orientations (flat lattices only). Where no unit
+    is tuned, there is a value of ``tuned`` only.
     """
     responses = units.probe("gratings")  # (16, 5, 8, C)
     tuning, frequency = tuning_curves(responses)
@@ -29,7 +30,7 @@ def orientation(units: Units, places: Places) -> Found:
     measures = [
         Measure("circular_variance", float(variance[tuned].mean()) if tuned.any() else np.nan),
         Measure("tuned", float(tuned.mean())),
-        Measure("frequency", float(units.probe("frequencies")[frequency].mean())),
+        Measure("frequency", float(units.probe("frequencies")[frequency[tuned]].mean()) if tuned.any() else np.nan),
         neighbour_difference(np.degrees(angle_between(preferred[:, None], preferred[None])), places),
     ]
     if len(places.squares):
@@ -68,6 +69,6 @@ def turn(one: Array, other: Array) -> Array:
 
 def pinwheels(around: Array) -> float:
     """How many of the squares (Q, 4) have preferences that turn by ± π on the way around; those with a unit that has no
-    preference have none."""
+    preference have none. NaN where no unit has one."""
     total = turn(around, np.roll(around, -1, axis=1)).sum(1)
-    return float((np.abs(total) > np.pi / 2).sum())
+    return float((np.abs(total) > np.pi / 2).sum()) if np.isfinite(around).any() else np.nan

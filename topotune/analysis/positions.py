@@ -1,5 +1,6 @@
 """Which layers of a network are studied, and on which positions their units are looked at."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -27,6 +28,16 @@ def layers_of(config: TrialConfig, layers: str = "") -> tuple[str, ...]:
     with torch.device("meta"):
         network = build_model(config.model, 1, 2)
     return tuple(topographic_layers(config.model, network, layers or config.layers, config.loss))
+
+
+def every_layer(configs: Iterable[TrialConfig]) -> tuple[str, ...]:
+    """All layers of these trials' networks, from the input to the output."""
+    found: dict[str, None] = {}
+    for model in dict.fromkeys(config.model for config in configs):
+        with torch.device("meta"):
+            network = build_model(model, 1, 2)
+        found |= dict.fromkeys(name for name, _layer in network.named_modules())
+    return tuple(found)
 
 
 def views_of(config: TrialConfig, organisations: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from topotune.analysis.analyses import ANALYSES, Settings
 from topotune.analysis.measure import AnalysisJob, Outcome
 from topotune.errors import InputError
-from topotune.files import Row, read_arrays, read_csv, write_arrays, write_csv
-from topotune.folder import ANALYSIS_COLUMNS
+from topotune.files import Row, check_rows, read_arrays, read_csv, write_arrays, write_csv
+from topotune.folder import ANALYSIS_COLUMNS, ANALYSIS_NUMBERS
 from topotune.topography import TOPOGRAPHIES
 
 _PLACE = {name: place for place, name in enumerate((None, *TOPOGRAPHIES))}
@@ -20,19 +20,22 @@ class AnalysisTable:
         path: the file; it need not be there.
         settings: rows of others are not taken for done.
         models: checksums of their weights, in the order in which they shall stand; others keep theirs, after them.
+        layers: likewise, of the network.
 
     Raises:
-        InputError: the file is another table.
+        InputError: the file is another table, or damaged.
     """
 
-    def __init__(self, path: Path, settings: Settings, models: Sequence[str]) -> None:
+    def __init__(self, path: Path, settings: Settings, models: Sequence[str], layers: Sequence[str]) -> None:
         self.path, self.settings = path, settings
         self.rows = read_csv(path)
         if self.rows and tuple(self.rows[0]) != ANALYSIS_COLUMNS:
             columns = ", ".join(self.rows[0])
             raise InputError(f"{path}: is another table, with the columns {columns}; give another file with --out")
+        check_rows(path, self.rows, ANALYSIS_COLUMNS, ANALYSIS_NUMBERS)
         hashes = dict.fromkeys((*models, *(row["weights"] for row in self.rows)))
         self._order = {weights: place for place, weights in enumerate(hashes)}
+        self._layers = {layer: place for place, layer in enumerate(layers)}
 
     def maps(self, weights: str) -> Path:
         """The file of one model's maps."""
@@ -78,13 +81,13 @@ class AnalysisTable:
     def add(self, rows: Sequence[Row]) -> None:
         """Add rows, and write the table."""
         self.rows += rows
-        ranks, layers = {name: rank for rank, name in enumerate(ANALYSES)}, dict[str, int]()
+        ranks = {name: rank for rank, name in enumerate(ANALYSES)}
         for row in self.rows:
             self._order.setdefault(row["weights"], len(self._order))
-            layers.setdefault(row["layer"], len(layers))
+            self._layers.setdefault(row["layer"], len(self._layers))
 
         def key(row: Row) -> tuple[int, ...]:
-            own = self._order[row["weights"]], layers[row["layer"]], ranks[row["analysis"]]
+            own = self._order[row["weights"]], self._layers[row["layer"]], ranks[row["analysis"]]
             return *own, _PLACE[row["positions"]]
 
         self.rows.sort(key=key)  # measures stay in order

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from topotune.config import NONE, TrialConfig
+from topotune.config import TrialConfig
 from topotune.data.batches import evaluation_batches
 from topotune.data.splits import Split, load_split
 from topotune.files import Row
-from topotune.folder import StudyFolder, ranked
+from topotune.folder import StudyFolder, ranked, variant
 from topotune.training.checkpoint import load_config, load_model
 from topotune.training.device import Precision, pick_device
 from topotune.training.loop import Evaluation, evaluate
@@ -56,12 +56,6 @@ def select(rows: Sequence[Row], topographies: Sequence[str], per: Sequence[str] 
         )
 
     return {name: best[name] for name in sorted(wanted, key=place)}
-
-
-def variant(row: Row, per: Sequence[str]) -> str:
-    """What the settings of a trial are called: ``grid2d``, or ``grid2d loss=ws weight=0.1``; the control is one."""
-    own = () if row["topography"] == NONE else [name for name in per if row.get(name) is not None]
-    return " ".join([row["topography"], *(f"{name}={row[name]}" for name in own)])
 
 
 def jobs(

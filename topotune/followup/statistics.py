@@ -41,14 +41,13 @@ def paired_difference(values: Sequence[float], control: Sequence[float]) -> Row:
     There is but the mean with fewer than two pairs, and where all differences are equal, as happens with few test
     images: an interval would have no width, which says nothing of other seeds.
     """
-    differences = np.asarray(values, dtype=float) - np.asarray(control, dtype=float)
-    mean, pairs = float(differences.mean()), len(differences)
-    if pairs < 2 or np.allclose(differences, mean, rtol=0, atol=1e-12):
+    mean, low, high = paired_interval(values, control)
+    if low is None:
         return dict.fromkeys(DIFFERENCE) | {"difference": mean}
-    std, test = float(differences.std(ddof=1)), stats.ttest_rel(values, control)
-    low, high = test.confidence_interval(LEVEL)
+    differences = np.asarray(values, dtype=float) - np.asarray(control, dtype=float)
+    std, pairs = float(differences.std(ddof=1)), len(differences)
     found = (
-        mean, float(low), float(high), *bootstrap_interval(differences), float(test.pvalue),
+        mean, low, high, *bootstrap_interval(differences), float(stats.ttest_rel(values, control).pvalue),
         hedges_g(mean / std, pairs), detectable(std, pairs), seeds_needed(std, POINT),
     )  # fmt: skip
     return dict(zip(DIFFERENCE, found, strict=True))
@@ -57,6 +56,19 @@ def paired_difference(values: Sequence[float], control: Sequence[float]) -> Row:
 DIFFERENCE = (
     "difference", "low", "high", "bootstrap_low", "bootstrap_high", "p", "effect", "detectable", "seeds_for_a_point",
 )  # fmt: skip
+
+
+def paired_interval(
+    values: Sequence[float], control: Sequence[float]
+) -> tuple[float, float, float] | tuple[float, None, None]:
+    """The mean of the differences, and the ends of its 95% t interval: as ``paired_difference`` has them."""
+    differences = np.asarray(values, dtype=float) - np.asarray(control, dtype=float)
+    mean = float(differences.mean())
+    equal = np.allclose(differences, mean, rtol=1e-9, atol=1e-12)  # but for rounding
+    if len(differences) < 2 or equal:
+        return mean, None, None
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval(LEVEL)
+    return mean, float(low), float(high)
 
 
 def bootstrap_interval(differences: Any) -> tuple[float | None, float | None]:
@@ -78,14 +90,13 @@ def hedges_g(cohens_d: float, pairs: int) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm 1979); None stays, and does not count."""
+    """p values corrected for their number (Holm 1979); None stays, and counts as a comparison that found nothing."""
     from statsmodels.stats.multitest import multipletests  # seconds
 
-    known = [one for one in p_values if one is not None]
-    if not known:
+    if all(one is None for one in p_values):
         return list(p_values)
-    corrected = iter(multipletests(known, alpha=1 - LEVEL, method="holm")[1])
-    return [None if one is None else float(next(corrected)) for one in p_values]
+    found = multipletests([1.0 if one is None else one for one in p_values], alpha=1 - LEVEL, method="holm")[1]
+    return [None if one is None else float(own) for one, own in zip(p_values, found, strict=True)]
 
 
 def seeds_needed(std: float, size: float) -> int | None:
@@ -143,5 +154,11 @@ def compare(rows: Sequence[Row], control: str, value: str = "test_accuracy") -> 
             | difference
             | ({"roc_auc": mean_and_std(areas)[0]} if areas else {})
         )
-    corrected = holm([row["p"] for row in table])
-    return [row | {"p_holm": p} for row, p in zip(table, corrected, strict=True)]
+    return corrected(table)
+
+
+def corrected(table: Sequence[Row]) -> list[Row]:
+    """Rows of comparisons with ``p_holm``: their ``p``, corrected for the number of rows that have a difference."""
+    compared = [row["p"] for row in table if row["difference"] is not None]
+    found = iter(holm(compared))
+    return [row | {"p_holm": None if row["difference"] is None else next(found)} for row in table]

@@ -1,6 +1,7 @@
-"""From the rows of analysis.csv to what a reader sees: curves and maps to draw, and a table, of the last layer."""
+"""From the rows of analysis.csv to what is drawn: curves and maps, of the last layer."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -9,8 +10,7 @@ import numpy as np
 from topotune.config import NONE
 from topotune.files import Row, read_arrays
 from topotune.folder import StudyFolder
-from topotune.report.tables import Table, in_order, mean_std
-from topotune.report.wording import MISSING, number
+from topotune.report.measures import chance_of_mean, in_turn
 from topotune.topography import POSITIONS, arrangement_of
 
 MAPS = {
@@ -24,7 +24,7 @@ Key = tuple[str, str]  # a topography, and the positions that it is looked at
 
 
 class Bin(NamedTuple):
-    """Correlation at one distance: mean over the seeds, and the 95% of shuffled positions."""
+    """Correlation at one distance: mean over the models, and 95% of such means where positions are shuffled."""
 
     distance: float
     mean: float
@@ -46,9 +46,19 @@ def name_of(key: Key) -> str:
     return key[0] if key[0].partition(" ")[0] == key[1] else f"{key[0]} on {key[1]}"
 
 
-def last_layer(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the layer that stands last in the table: the one that is nearest to the network's output."""
-    return [row for row in rows if row["layer"] == rows[-1]["layer"]] if rows else []
+def studied(rows: Sequence[Row]) -> list[Row]:
+    """What the report shows: of the layers that most models were studied in, the one nearest to the output, and of the
+    settings with which it was, those with which most was found. A table has models' layers in that order."""
+    last = _most(rows, "layer", lambda own: len({row["weights"] for row in own}))
+    return _most(last, "settings", len)
+
+
+def _most(rows: Sequence[Row], name: str, count: Callable[[list[Row]], int]) -> list[Row]:
+    """The rows of one value of a column: the last one that stands for the most."""
+    groups: dict[str, list[Row]] = {}
+    for row in reversed(rows):
+        groups.setdefault(row[name], []).append(row)
+    return max(groups.values(), key=count)[::-1] if groups else []
 
 
 def curves(rows: Sequence[Row]) -> dict[Key, list[Bin]]:
@@ -59,10 +69,10 @@ def curves(rows: Sequence[Row]) -> dict[Key, list[Bin]]:
             found.setdefault((row["topography"], row["positions"]), {}).setdefault(row["at"], []).append(row)
     return {
         key: [
-            Bin(at, *(fmean(row[name] for row in own) for name in ("value", "chance_low", "chance_high")))
+            Bin(at, fmean(row["value"] for row in own), *(chance_of_mean(own) or (math.nan, math.nan)))
             for at, own in sorted(found[key].items())
         ]
-        for key in _ordered(found)
+        for key in in_turn(found)
     }
 
 
@@ -85,39 +95,6 @@ def role_of(key: Key) -> str:
     return "control, positions assigned" if way == "assigned" else "control, same positions"
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """Every measure of which there is one a model, for each topography and the positions that it is looked at."""
-    names = ("analysis", "measure", "topography", "positions")
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        if row["at"] is None and row["other"] is None and row["value"] is not None:
-            groups.setdefault(tuple(row[name] or "" for name in names), []).append(row)
-    measures = dict.fromkeys(key[:2] for key in groups)
-    shown = [
-        _line(measure, key, groups[*measure, *key])
-        for measure in measures
-        for key in _ordered(key[2:] for key in groups if key[:2] == measure)
-    ]
-    header = ("Analysis", "Measure", "Topography", "Positions", "Models", "Mean ± std", "By chance (95%)")
-    return Table(header, tuple(shown), words=4)
-
-
-def _line(measure: tuple[str, ...], key: Key, rows: Sequence[Row]) -> tuple[str, ...]:
-    mean, std = mean_std([float(row["value"]) for row in rows])
-    spread = number(mean) + ("" if std is None else f" ± {number(std)}")
-    known = [row for row in rows if row["chance_low"] is not None]
-    bounds = (number(fmean(row[name] for row in known)) for name in ("chance_low", "chance_high")) if known else ()
-    words = (one.replace("_", " ") for one in measure)
-    return (*words, key[0], key[1] or MISSING, str(len(rows)), spread, " to ".join(bounds) or MISSING)
-
-
-def _ordered(keys: Any) -> list[Key]:
-    """The control first, then as TOPOGRAPHIES has them; each once."""
-    known = set(keys)
-    names = in_order([one for key in known for one in key])
-    return sorted(known, key=lambda key: (key[0] != NONE, names.index(key[0]), names.index(key[1])))
-
-
 def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[str, dict[Key, list[Panel]]]:
     """The maps of the first model of each topography, for each of the positions that it is looked at: by organisation,
     the control beside what was trained on it.
@@ -130,7 +107,7 @@ def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[str, dict[Key, list
         if row["positions"]:
             first.setdefault((row["topography"], row["positions"]), row)
     drawn: dict[str, dict[Key, list[Panel]]] = {}
-    for key in _ordered(first):
+    for key in in_turn(first):
         layer, weights = first[key]["layer"], first[key]["weights"]
         maps = read_arrays(folder.analysis_table.with_suffix("") / f"{weights}.npz")
         places = maps.get(f"{layer}/positions/{key[1]}")

@@ -51,16 +51,23 @@ def difference_plot(studies: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) 
     for study, summaries in studies:
         place = {name: rank for rank, name in enumerate(tables.in_order(one["topography"] for one in summaries))}
         for one in sorted(summaries, key=lambda one: place[one["topography"]]):
-            if one.get("low") is None or one.get("high") is None:
+            if one.get("difference") is None:
                 continue
             name, middle = one["topography"], 100 * one["difference"]
             rows.append(f"{study}: {name}" if several else name)
-            words = f"{rows[-1]}: {points(one['difference'])} points, 95% {interval(one['low'], one['high'])}"
-            reach = {"array": [100 * one["high"] - middle], "arrayminus": [middle - 100 * one["low"]]}
-            bars = {"type": "data", "symmetric": False, "color": trace(name, [], [])["line"]["color"], **reach}
-            drawn.append(
-                trace(name, [middle], [rows[-1]], mode="markers", text=[words], error_x=bars, showlegend=False)
+            known = one.get("low") is not None and one.get("high") is not None
+            sure = f"95% {interval(one['low'], one['high'])}" if known else "no interval"
+            mark = trace(
+                name,
+                [middle],
+                [rows[-1]],
+                mode="markers",
+                text=[f"{rows[-1]}: {points(one['difference'])} points, {sure}"],
             )
+            if known:
+                reach = {"array": [100 * one["high"] - middle], "arrayminus": [middle - 100 * one["low"]]}
+                mark["error_x"] = {"type": "data", "symmetric": False, "color": mark["line"]["color"], **reach}
+            drawn.append(mark | {"showlegend": False})
     if not drawn:
         return None
     layout = axes("Difference (percentage points)", "", shapes=[])

@@ -1,13 +1,12 @@
 """From the rows of robustness.csv to what a reader sees: curves to draw, and a table."""
 
-import itertools
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from topotune.config import NONE
 from topotune.files import Row
-from topotune.report.tables import Curve, Table, by_topography, curve_points, mean_and_std, mean_std, seed, weight
-from topotune.report.wording import points
+from topotune.report.tables import Curve, Table, by_topography, curve_points, in_order, mean_and_std, seed, weight
+from topotune.report.wording import interval, plain, points
 
 
 def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
@@ -32,43 +31,21 @@ def _over_draws(rows: Iterable[Row]) -> list[Row]:
     ]
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """Each perturbation in two numbers a topography: the mean over its levels, and the area under its curve, which is
-    divided by the width of the levels; and the mean's difference from the control, over the seeds that both have."""
+def table(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """What each perturbation comes to for each topography, as summary.json has it."""
     header = (
         "Perturbation", "Topography", "λ", "Seeds", "Clean (%)", "Mean over the levels (%)", "Area under the curve (%)",
-        "Mean’s difference from the control (percentage points)",
+        "Mean’s difference from the control (percentage points)", "95% interval", "p, corrected",
     )  # fmt: skip
-    shown = []
-    for perturbation in dict.fromkeys(str(row["perturbation"]) for row in rows):
-        grouped = by_topography((row for row in rows if row["perturbation"] == perturbation), "accuracy")
-        means = {name: _per_seed(own, _mean_of_levels) for name, own in grouped.items()}
-        for name, own in grouped.items():
-            clean = {seed(row): float(row["clean_accuracy"]) for row in own}
-            columns = (clean, means[name], _per_seed(own, _area))
-            cells = (mean_and_std(*mean_std(list(one.values()))) for one in columns)
-            shared = means[name].keys() & means.get(NONE, {}).keys() if name != NONE else ()
-            apart = statistics.fmean(means[name][seed] - means[NONE][seed] for seed in shared) if shared else None
-            shown.append((perturbation, name, weight(own[0]), str(len(clean)), *cells, points(apart)))
-    return Table(header, tuple(shown), words=2)
-
-
-def _per_seed(rows: Iterable[Row], score: Callable[[list[tuple[float, float]]], float]) -> dict[int, float]:
-    """The score of each seed's curve, [(level, accuracy), …] in the order of the levels."""
-    curves: dict[int, list[tuple[float, float]]] = {}
-    for row in _over_draws(rows):
-        curves.setdefault(row["seed"], []).append((row["level"], row["accuracy"]))
-    return {seed: score(sorted(curve)) for seed, curve in curves.items()}
-
-
-def _mean_of_levels(curve: list[tuple[float, float]]) -> float:
-    return statistics.fmean(accuracy for _level, accuracy in curve)
-
-
-def _area(curve: list[tuple[float, float]]) -> float:
-    """By the trapezoid rule; of a single level, its accuracy."""
-    width = curve[-1][0] - curve[0][0]
-    if not width:
-        return curve[0][1]
-    steps = itertools.pairwise(curve)
-    return sum((right - left) * (one + other) / 2 for (left, one), (right, other) in steps) / width
+    rank = {name: place for place, name in enumerate(in_order(one["topography"] for one in summaries))}
+    order = list(dict.fromkeys(one["perturbation"] for one in summaries))
+    rows = tuple(
+        (
+            one["perturbation"], one["topography"], weight(one), str(one["seeds"]),
+            mean_and_std(one["clean"], one["clean_std"]), mean_and_std(one["mean"], one["std"]),
+            mean_and_std(one["area"], one["area_std"]), points(one["difference"]),
+            interval(one["low"], one["high"]), plain(one["p_holm"], ".2g"),
+        )
+        for one in sorted(summaries, key=lambda one: (order.index(one["perturbation"]), rank[one["topography"]]))
+    )  # fmt: skip
+    return Table(header, rows, words=2)

@@ -9,6 +9,7 @@ from topotune.report import (
     asked,
     comparison,
     cost,
+    measures,
     methods,
     references,
     result_plots,
@@ -62,6 +63,7 @@ def _words(study: ReportStudy) -> dict[str, Any]:
             wording.checkpoint_sentence(summary.get("best_checkpoint")),
         ],
         "findings": _findings(summary),
+        "where": wording.studied_sentence(study.looked_at, study.layers),
         "cost": [
             wording.trials_sentence(counts), cost.cost_sentence(cost.spent(study.folder, study.trials)),
             cost.followup_sentence(study.confirmed),
@@ -79,8 +81,10 @@ def _tables(study: ReportStudy) -> dict[str, Any]:
         "leaderboard": board,
         "board": wording.board_caption(study.asked.get("objective", {}), len(board.rows)),
         "areas": tables.pruning_summary(study.summary.get("pruning") or []),
-        "robustness": robustness.table(study.tried),
-        "analysis": analysis.table(study.looked_at),
+        "robustness": robustness.table(study.summary.get("robustness") or []),
+        "analysis": measures.table(study.looked_at, study.effects),
+        "measures": measures.measures_told(study.looked_at),
+        "similarity": measures.similarity_table(study.looked_at),
         "provenance": _provenance(study.summary),
         "models": tables.confirmed_models(study.confirmed),
     }

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from topotune.errors import InputError
-from topotune.files import Row, read_csv, read_json
-from topotune.folder import StudyFolder
+from topotune.files import Row, read_json
+from topotune.folder import StudyFolder, variant
 from topotune.report import analysis, tables
 
 
@@ -15,8 +15,9 @@ from topotune.report import analysis, tables
 class ReportStudy:
     """What was asked (study.toml), what came of it (summary.json) and the rows of each stage's table, if any.
 
-    looked_at: of analysis.csv, the last layer's. importances: setting -> its share in what the objective varies by,
-    which only the search's own journal can say. apart: what tells it from another study of the same name.
+    looked_at: of analysis.csv, the last layer's; layers: all that are there. importances: setting -> its share in what
+    the objective varies by, which only the search's own journal can say. apart: what tells it from another study of
+    the same name.
     """
 
     folder: StudyFolder
@@ -27,6 +28,7 @@ class ReportStudy:
     pruned: list[Row]
     tried: list[Row]
     looked_at: list[Row]
+    layers: tuple[str, ...] = ()
     importances: dict[str, float] = field(default_factory=dict)
     apart: str = ""
 
@@ -37,15 +39,19 @@ class ReportStudy:
         Raises:
             InputError: the study's own file is missing or broken, or its summary or a table is damaged.
         """
+        asked, analysed = _read_toml(folder.study_file), folder.rows(folder.analysis_table)
+        # what is compared, at any λ: along it, a plot shows each of them
+        per = [name for name in asked.get("confirm", {}).get("per", []) if name != "weight"]
         return cls(
             folder=folder,
-            asked=_read_toml(folder.study_file),
+            asked=asked,
             summary=read_json(folder.summary) if folder.summary.exists() else {},
-            trials=read_csv(folder.trials_table),
-            confirmed=folder.by_variant(read_csv(folder.confirm_table)),
-            pruned=folder.by_variant(folder.pruned()),
-            tried=folder.by_variant(read_csv(folder.robustness_table)),
-            looked_at=folder.by_variant(analysis.last_layer(read_csv(folder.analysis_table))),
+            trials=[row | {"topography": variant(row, per)} for row in folder.rows(folder.trials_table)],
+            confirmed=folder.by_variant(folder.rows(folder.confirm_table)),
+            pruned=folder.by_variant(folder.rows(folder.pruning_table)),
+            tried=folder.by_variant(folder.rows(folder.robustness_table)),
+            looked_at=folder.by_variant(analysis.studied(analysed)),
+            layers=tuple(dict.fromkeys(row["layer"] for row in analysed)),
             importances=importances or {},
         )
 
@@ -65,6 +71,12 @@ class ReportStudy:
         """The metrics that the search was for, the first one first."""
         metric = self.asked.get("objective", {}).get("metric", "validation_accuracy")
         return (metric,) if isinstance(metric, str) else tuple(metric)
+
+    @property
+    def effects(self) -> list[Row]:
+        """How the measures of what was looked at differ from the control's."""
+        where = {(row["layer"], row["settings"]) for row in self.looked_at}
+        return [one for one in self.summary.get("analysis") or [] if (one["layer"], one["settings"]) in where]
 
     @property
     def topographies(self) -> list[str]:

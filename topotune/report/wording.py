@@ -100,22 +100,24 @@ def best_words(best: Mapping[str, Any] | None) -> str:
 def headline(confirmed: Sequence[Mapping[str, Any]]) -> str:
     """What the confirmation found of all topographies, in a sentence with numbers; empty before it."""
     control = next((one for one in confirmed if one["topography"] == NONE), None)
-    others = [one for one in confirmed if one["topography"] != NONE and one.get("low") is not None]
-    if control is None or not others:
+    others = [one for one in confirmed if one["topography"] != NONE and one.get("difference") is not None]
+    if control is None or all(one.get("low") is None for one in others):
         return ""
     sides = [direction(one) for one in others]
     found = [f"{sides.count(side)} {_SIDES[side][sides.count(side) > 1]}" for side in _SIDES if side in sides]
     best = max(others, key=lambda one: float(one["mean"]))
     named = configuration(best["topography"], best["weight"])
-    told = f"Of {len(others)} topographies, {listed(found)}"
+    kind = "configurations" if any(" " in one["topography"] for one in others) else "topographies"
+    told = f"Of {len(others)} {kind}, {listed(found)}"
     if len(others) == 1:
         told = f"{named} {_SIDES[sides[0]][0]}"
     elif not any(sides):
-        told = f"None of {len(others)} topographies can be told apart from"
+        told = f"None of {len(others)} {kind} can be told apart from"
+    sure = "no interval" if best.get("low") is None else f"95% interval {interval(best['low'], best['high'])}"
     return (
         f"{told} the control in test accuracy ({percent(control['mean'])}%, {control['seeds']} seeds); "
         f"{'its mean is' if len(others) == 1 else f'the highest mean is that of {named},'} {percent(best['mean'])}% "
-        f"({points(best['difference'])} points, 95% interval {interval(best['low'], best['high'])})."
+        f"({points(best['difference'])} points, {sure})."
     )
 
 
@@ -131,9 +133,9 @@ def listed(words: Sequence[str]) -> str:
 
 
 def direction(one: Mapping[str, Any]) -> int:
-    """1 where a topography is above the control, −1 below; 0 where no difference is found."""
-    low, high, corrected = one["low"], one["high"], one.get("p_holm")
-    if low <= 0 <= high or (corrected is not None and corrected > ALPHA):
+    """1 where a topography is above the control, −1 below; 0 where no difference is found, or no interval is there."""
+    low, high, corrected = one.get("low"), one.get("high"), one.get("p_holm")
+    if low is None or high is None or low <= 0 <= high or (corrected is not None and corrected > ALPHA):
         return 0
     return 1 if one["difference"] > 0 else -1
 
@@ -144,12 +146,26 @@ def pruning_headline(areas: Sequence[Mapping[str, Any]]) -> str:
     known = [one for one in first if one["topography"] != NONE and one.get("difference") is not None]
     if not known:
         return ""
-    best = max(known, key=lambda one: float(one["difference"]))
-    sure = "" if best.get("low") is None else f", 95% interval {interval(best['low'], best['high'])}"
-    return (
-        f"Pruned, {configuration(best['topography'], best['weight'])} keeps most: its mean accuracy over all "
-        f"proportions is {points(best['difference'])} points from the control’s{sure}."
-    )
+    above = [one for one in known if direction(one) > 0]
+    best = max(above or known, key=lambda one: float(one["difference"]))
+    named = configuration(best["topography"], best["weight"])
+    sure = "no interval" if best.get("low") is None else f"95% interval {interval(best['low'], best['high'])}"
+    told = f"{points(best['difference'])} points from the control’s, {sure}"
+    if above:
+        return f"Pruned, {named} keeps most: its mean accuracy over all proportions is {told}."
+    nothing = f"{named} is not" if len(known) == 1 else "nothing is"
+    whose = "" if len(known) == 1 else f"the highest, of {named}, is "
+    return f"Pruned, {nothing} found to keep more than the control (mean accuracy over all proportions: {whose}{told})."
+
+
+def studied_sentence(rows: Sequence[Mapping[str, Any]], layers: Sequence[str]) -> str:
+    """Of which layer these rows of analysis.csv are, how they were made, and what else the file has; empty for none."""
+    if not rows:
+        return ""
+    layer, settings = rows[0]["layer"], rows[0]["settings"]
+    others = [one for one in layers if one != layer]
+    more = f", the last of those that were studied; analysis.csv has {listed(others)} too" if others else ""
+    return f"Layer {layer}{more}. Settings: {settings}."
 
 
 def finding(one: Mapping[str, Any]) -> str:
@@ -164,7 +180,8 @@ def finding(one: Mapping[str, Any]) -> str:
     if difference is None:
         return f"{name}: not compared with the control ({trained})."
     if low is None or high is None:
-        return f"{name}: {points(difference)} percentage points from the control in {trained}: no interval."
+        why = "the differences are all equal" if seeds > 1 else "it takes two seeds"
+        return f"{name}: {points(difference)} percentage points from the control in {trained}; no interval: {why}."
     corrected = one.get("p_holm")
     tested = "" if corrected is None else f", p = {plain(corrected, '.2g')} corrected for the comparisons"
     stated = f"95% interval {interval(low, high)}, {trained}{tested}"

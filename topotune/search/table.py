@@ -1,12 +1,13 @@
 """The rows of trials.csv: what Optuna's study knows of each trial, and how the complete ones rank."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from topotune.config import NONE
+from topotune.config import NONE, unused_settings
 from topotune.files import Row
 from topotune.search.objectives import OBJECTIVES
 from topotune.search.space import StudyFile
@@ -114,7 +115,7 @@ def _row(trial: FrozenTrial, file: StudyFile, control: Mapping[str, float] | Non
         "config_hash": attrs.get(HASH),
         "topography": config.get("topography"),
         "weight": config.get("weight"),
-        **{name: config.get(name) for name in file.dimensions if name not in ("topography", "weight")},
+        **{name: _told(config, name) for name in file.dimensions if name not in ("topography", "weight")},
         "validation_accuracy": own.get("validation_accuracy", max(known.values(), default=None)),
         "standard_error": record.get("standard_error"),
         **{name: own.get(name) for name in extra(file)},
@@ -127,6 +128,12 @@ def _row(trial: FrozenTrial, file: StudyFile, control: Mapping[str, float] | Non
         "reason": record.get("reason") or (f"as trial {attrs[SAME]}" if SAME in attrs else None),
         "objectives": {name: own[name] for name in file.objectives} if own else {},
     }
+
+
+def _told(config: Mapping[str, Any], name: str) -> Any:
+    """A setting of a trial; None where it cannot matter, as the control's loss."""
+    about = {key: config[key] for key in ("topography", "loss", "strength") if key in config}
+    return None if about and name in unused_settings(**about) else config.get(name)
 
 
 def _rank(found: list[Row], file: StudyFile) -> None:

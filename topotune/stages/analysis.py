@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from topotune.analysis.measure import AnalysisJob, Outcome, analyse_one
 from topotune.analysis.models import Asked, compare_models, jobs_of, models_of
+from topotune.analysis.positions import every_layer
 from topotune.analysis.table import AnalysisTable
 from topotune.errors import InputError
-from topotune.files import Row, read_csv
+from topotune.files import Row
 from topotune.stages.followup import spread
 from topotune.stages.session import Session, say
 
@@ -18,7 +19,7 @@ def analyse(session: Session, asked: Asked) -> list[Row]:
         InputError: no model is confirmed, or an analysis or a name does not suit.
     """
     folder, site = session.folder, session.site
-    confirmed = read_csv(folder.confirm_table)
+    confirmed = folder.rows(folder.confirm_table)
     if not confirmed:
         raise InputError(
             f"study {folder.name!r} has no confirmed models to analyse; run: topotune confirm {folder.name}"
@@ -26,7 +27,7 @@ def analyse(session: Session, asked: Asked) -> list[Row]:
     checkpoints = [folder.path / one["checkpoint"] for one in confirmed]
     models = models_of(checkpoints, asked, site.data, session.file.topographies, site.download)
     weights = [one.weights for one in models]
-    table = AnalysisTable(folder.analysis_table, asked.settings, weights)
+    table = AnalysisTable(folder.analysis_table, asked.settings, weights, every_layer(one.config for one in models))
     table.forget(weights)
     jobs = jobs_of(models, table, asked.settings, site.data)
 

@@ -8,7 +8,7 @@ from typing import Any
 from topotune.config import TrialConfig
 from topotune.errors import InputError, StageError
 from topotune.files import Row, read_csv, replace_folder, write_csv
-from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, checkpoint_files
+from topotune.folder import CONFIRM_COLUMNS, PRUNING_COLUMNS, StudyFolder, checkpoint_files, variant
 from topotune.followup import confirm, pruning
 from topotune.followup.lineage import pruning_metrics
 from topotune.progress import Progress
@@ -33,14 +33,14 @@ def confirm_best(session: Session) -> None:
             f"study {folder.name!r} has no trial that can be confirmed; run: topotune search {folder.study_file}, "
             "with more of what its budget lacks (--set budget.hours=…)"
         )
-    wanted = [confirm.variant(one, per) for one in session.file.variants() or ()] or topographies
+    wanted = [variant(one, per) for one in session.file.variants() or ()] or topographies
     missing = [name for name in wanted if name not in {*selected, *(row["topography"] for row in selected.values())}]
     if missing:
         say(f"confirm: no usable trial of {', '.join(missing)}; left out")
     unseen = range(session.file.replicates, session.file.replicates + seeds)  # the search had those before
     wanted_jobs = list(confirm.jobs(folder, selected, unseen, session.site.data, train_on_cluster))
     variants = {job.config.hash: job.variant for job in wanted_jobs}
-    rows = wanted_rows(folder.confirm_table, CONFIRM_COLUMNS, lambda row: row["config_hash"] in variants)
+    rows = wanted_rows(folder, folder.confirm_table, CONFIRM_COLUMNS, lambda row: row["config_hash"] in variants)
     if any(row.get("variant") != variants[row["config_hash"]] for row in rows):  # they were confirmed as others
         rows = [row | {"variant": variants[row["config_hash"]]} for row in rows]
         write_csv(folder.confirm_table, CONFIRM_COLUMNS, rows)
@@ -70,13 +70,13 @@ def confirm_best(session: Session) -> None:
 def prune(session: Session) -> None:
     """Prune every confirmed checkpoint in every way asked for, and test it."""
     folder = session.folder
-    models = read_csv(folder.confirm_table)
+    models = folder.rows(folder.confirm_table)
     if not models:
         raise InputError(f"study {folder.name!r} has no confirmed models to prune; run: topotune confirm {folder.name}")
     ways = pruning.cuts_of(session.file.sections["prune"])
     cuts = {cut: place for place, cut in enumerate(ways)}
     order = {model["config_hash"]: place for place, model in enumerate(models)}
-    there = folder.pruned()
+    there = folder.rows(folder.pruning_table)
     rows = [row for row in there if row["config_hash"] in order and pruning.Cut.of(row) in cuts]
     if len(rows) < len(there):
         say(f"prune: {len(there) - len(rows)} rows of other ways of pruning leave pruning.csv; MLflow keeps them")
@@ -106,9 +106,9 @@ def prune(session: Session) -> None:
     summarise(session)
 
 
-def wanted_rows(table: Path, columns: Sequence[str], wanted: Callable[[Row], bool]) -> list[Row]:
+def wanted_rows(folder: StudyFolder, table: Path, columns: Sequence[str], wanted: Callable[[Row], bool]) -> list[Row]:
     """The rows that are still asked for; the others leave the table, so that it says what study.toml says."""
-    there = read_csv(table)
+    there = folder.rows(table)
     rows = [row for row in there if wanted(row)]
     if rows != there:
         write_csv(table, columns, rows)

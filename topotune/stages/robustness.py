@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from topotune.data.splits import load_split
 from topotune.errors import InputError
-from topotune.files import Row, read_csv, write_csv
+from topotune.files import Row, write_csv
 from topotune.folder import ROBUSTNESS_COLUMNS
 from topotune.followup.lineage import robustness_metrics
 from topotune.followup.perturbations import PERTURBATIONS, chosen
@@ -23,14 +23,14 @@ def robustness(session: Session, names: Sequence[str] = ()) -> None:
         InputError: no model is confirmed, or a perturbation is unknown or does not suit the data.
     """
     folder = session.folder
-    models = read_csv(folder.confirm_table)
+    models = folder.rows(folder.confirm_table)
     if not models:
         raise InputError(f"study {folder.name!r} has no confirmed models to try; run: topotune confirm {folder.name}")
     (dataset, *_others) = session.file.choices("dataset")
     kind = kind_of(load_split(dataset, "test", session.site.data, session.site.download))
     names = chosen(names, kind, dataset)
     order = {model["config_hash"]: place for place, model in enumerate(models)}
-    rows = wanted_rows(folder.robustness_table, ROBUSTNESS_COLUMNS, lambda row: row["config_hash"] in order)
+    rows = wanted_rows(folder, folder.robustness_table, ROBUSTNESS_COLUMNS, lambda row: row["config_hash"] in order)
     measured = _measured(rows)
     jobs = [
         RobustnessJob(folder.path / model["checkpoint"], session.site.data, name)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from topotune import provenance
 from topotune.config import NONE
-from topotune.files import Row, read_csv, read_table, write_json
+from topotune.files import Row, read_table, write_json
 from topotune.folder import StudyFolder, checkpoint_files, ranked
-from topotune.followup.curves import summarise_curves
+from topotune.followup.curves import summarise_curves, summarise_robustness
+from topotune.followup.effects import summarise_effects
 from topotune.followup.statistics import compare
 from topotune.stages.session import Session
 from topotune.training.checkpoint import load_config
@@ -64,9 +65,10 @@ def concluded(session: Session) -> bool:
 
 def summarise(session: Session, data_checksum: str | None = None) -> None:
     """Write summary.json from the study and the tables."""
-    rows, confirmed = session.study.rows(), read_csv(session.folder.confirm_table)
+    folder, rows = session.folder, session.study.rows()
+    confirmed = folder.rows(folder.confirm_table)
     best = next(iter(ranked(rows)), None)
-    before = read_table(session.folder.summary) if session.folder.summary.exists() else {}
+    before = read_table(folder.summary) if folder.summary.exists() else {}
     known = before.get("provenance", {})
     summary: dict[str, Any] = {
         "study": session.file.name,
@@ -74,9 +76,11 @@ def summarise(session: Session, data_checksum: str | None = None) -> None:
         "trials": _counts(rows),
         "epochs": sum(row["epochs"] for row in rows if not row.get("source")),
         "best_trial": best and {key: best[key] for key in _BEST if key in best},
-        "best_checkpoint": _best_checkpoint(session.folder),
-        "confirm": compare(session.folder.by_variant(confirmed), NONE),
-        "pruning": summarise_curves(session.folder.by_variant(session.folder.pruned()), NONE),
+        "best_checkpoint": _best_checkpoint(folder),
+        "confirm": compare(folder.by_variant(confirmed), NONE),
+        "pruning": summarise_curves(folder.by_variant(folder.rows(folder.pruning_table)), NONE),
+        "robustness": summarise_robustness(folder.by_variant(folder.rows(folder.robustness_table)), NONE),
+        "analysis": summarise_effects(folder.by_variant(folder.rows(folder.analysis_table)), NONE),
         "provenance": {
             "git_commit": session.commit,
             "data_checksum": data_checksum or known.get("data_checksum"),
@@ -88,7 +92,7 @@ def summarise(session: Session, data_checksum: str | None = None) -> None:
     summary["provenance"]["created"] = known.get("created")
     if summary != before:  # only news get a new time
         summary["provenance"]["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(session.folder.summary, summary)
+        write_json(folder.summary, summary)
 
 
 def _best_checkpoint(folder: StudyFolder) -> dict[str, Any] | None:

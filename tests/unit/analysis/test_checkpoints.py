@@ -81,7 +81,7 @@ def test_one_table_goes_on(trained: dict[str, Path], tmp_path: Path) -> None:
     assert said[-1] == f"nothing to do, 3 models are analysed with {QUICK.words}"
     assert tuple(whole[0]) == ANALYSIS_COLUMNS
     pairs = {(row["weights"], row["other"]) for row in whole if row["other"]}
-    assert len(pairs) == 3
+    assert len(pairs) == 6, "each two from either side"
     assert {row["positions"] for row in whole if row["topography"] == "none"} == {None, "grid2d", "grid2d-assigned"}
     keys = [tuple(row[name] for name in ANALYSIS_COLUMNS[1:11]) for row in whole]
     assert len(set(keys)) == len(keys)

@@ -49,7 +49,17 @@ def test_a_unit_that_does_not_care_has_no_preference(grid: Places, make_units: M
     assert found["tuned"] == 0
     assert np.isnan(found["circular_variance"])
     assert np.isnan(found["neighbour_difference"])
-    assert found["pinwheels"] == 0
+    assert np.isnan(found["frequency"])
+    assert np.isnan(found["pinwheels"])
+
+
+def test_only_tuned_units_have_a_frequency(grid: Places, make_units: MakeUnits) -> None:
+    responses = _responses(np.linspace(0, 3, 121))
+    responses[..., 60:] = 1.0
+    probes = {"gratings": responses, "frequencies": np.arange(1.0, 6.0)}
+    found = {one.name: one.value for one in orientation(make_units(np.zeros((12, 121)), probes), grid).measures}
+    assert found["tuned"] == pytest.approx(60 / 121)
+    assert found["frequency"] == pytest.approx(3)
 
 
 def test_a_smooth_map_and_the_same_one_shuffled(grid: Places, make_units: MakeUnits) -> None:

@@ -24,9 +24,16 @@ def test_the_formulae_written_out(seed: int) -> None:
     y[:, 0] += x[:, 1]
     rsa, cka = _values(x, y)
     assert rsa == pytest.approx(spearmanr(pdist(x, "correlation"), pdist(y, "correlation"))[0])
-    k, m = (one @ one.T for one in (x - x.mean(0), y - y.mean(0)))
-    assert cka == pytest.approx((k * m).sum() / (np.linalg.norm(k) * np.linalg.norm(m)))
+    assert cka == pytest.approx(_hsic(x, y) / np.sqrt(_hsic(x, x) * _hsic(y, y)))
     assert _values(y, x) == pytest.approx((rsa, cka))
+
+
+def _hsic(x: Array, y: Array) -> float:
+    """Song et al. (2012), eq. 5, of linear kernels."""
+    k, m = (one @ one.T * (1 - np.eye(30)) for one in (x, y))
+    once = np.ones(30)
+    sums = (once @ k @ once) * (once @ m @ once) / (29 * 28) - 2 / 28 * (once @ k @ m @ once)
+    return float((np.trace(k @ m) + sums) / (30 * 27))
 
 
 def test_what_leaves_them_as_they_are() -> None:
@@ -36,14 +43,27 @@ def test_what_leaves_them_as_they_are() -> None:
     assert _values(x, 3 * x[:, draw.permutation(9)]) == pytest.approx((1, 1))
     rotation = np.linalg.qr(draw.normal(size=(9, 9)))[0]
     assert _values(x, x @ rotation + 5)[1] == pytest.approx(1)
-    unrelated = _values(x, draw.normal(size=(60, 9)))
-    assert abs(unrelated[0]) < 0.15
-    assert unrelated[1] < 0.5
 
 
-def test_few_images_are_compared_and_constants_are_no_trouble() -> None:
-    many = np.random.default_rng(2).normal(size=(IMAGES + 50, 4))
-    assert signature(many).centred.shape == (IMAGES, 4)
-    rsa, cka = _values(many, np.ones_like(many))
-    assert rsa == 0
-    assert np.isnan(cka)
+def test_unrelated_representations_have_none() -> None:
+    """However many units there are: of 50 images and 400 units, CKA without the correction is 0.9."""
+    draw = np.random.default_rng(3)
+    found = [_values(*draw.normal(size=(2, 50, units))) for units in (5, 400) for _ in range(40)]
+    assert np.abs(np.mean(found, axis=0)).max() < 0.03
+
+
+def test_what_does_not_vary_has_no_similarity() -> None:
+    many = np.random.default_rng(2).normal(size=(60, 4))
+    for other in (np.ones((60, 4)), np.full((60, 1), 0.1), np.zeros((60, 4))):
+        assert np.isnan(_values(many, other)).all()
+    assert np.isnan(_values(many, many[:, :1])[0]), "dissimilarities of images take several units"
+
+
+def test_few_images_are_compared_of_every_class() -> None:
+    """Also where the data set is in the order of its classes."""
+    labels = np.repeat(np.arange(10.0), 200)
+    kept = signature(np.column_stack([labels, np.ones(2000), np.arange(2000)]))
+    assert kept.kernel.shape == (IMAGES, IMAGES)
+    one, other = np.zeros((2, 2000, 3))
+    one[:1000], other[1000:] = np.random.default_rng(4).normal(size=(2, 1000, 3))
+    assert np.isfinite(_values(one, other)).all(), "images of both halves were drawn"

@@ -35,7 +35,7 @@ def _keep(
 
 @pytest.fixture
 def table(tmp_path: Path, quick: Quick) -> AnalysisTable:
-    return AnalysisTable(tmp_path / "rows.csv", Settings(), [quick(seed=1).hash, quick(seed=0).hash])
+    return AnalysisTable(tmp_path / "rows.csv", Settings(), [quick(seed=1).hash, quick(seed=0).hash], ["conv1", "fc1"])
 
 
 def test_what_is_missing(table: AnalysisTable, quick: Quick) -> None:
@@ -45,9 +45,9 @@ def test_what_is_missing(table: AnalysisTable, quick: Quick) -> None:
     assert table.missing(config.hash, asked, ["fc1"], ["grid2d"]) == ("maps",)
     assert table.missing(config.hash, asked, ["fc1", "conv1"], ["grid2d"]) == asked
     assert table.missing(config.hash, asked, ["fc1"], ["grid2d", "circle"]) == asked
-    again = AnalysisTable(table.path, Settings(), [])
+    again = AnalysisTable(table.path, Settings(), [], [])
     assert again.missing(config.hash, asked, ["fc1"], ["grid2d"]) == ("maps",)
-    other = AnalysisTable(table.path, Settings(permutations=5), [])
+    other = AnalysisTable(table.path, Settings(permutations=5), [], [])
     assert other.missing(config.hash, asked, ["fc1"], ["grid2d"]) == asked
     table.maps(config.hash).unlink()
     assert again.missing(config.hash, asked, ["fc1"], ["grid2d"]) == asked
@@ -66,7 +66,7 @@ def test_what_takes_whose_place(table: AnalysisTable, quick: Quick) -> None:
         (0, "moran", None, 0.7), (0, "moran", "grid2d", 0.7), (0, "moran", "circle", 0.5),
         (0, "maps", None, 0.5), (0, "maps", "grid2d", 0.5), (0, "maps", "circle", 0.5),
     ]  # fmt: skip
-    other = AnalysisTable(table.path, Settings(images=50), [])
+    other = AnalysisTable(table.path, Settings(images=50), [], [])
     _keep(other, second, ("moran",), ("grid2d",), 0.9)
     left = [row for row in read_csv(table.path) if row["seed"] == 0 and row["analysis"] == "moran"]
     assert [(row["positions"], row["value"]) for row in left] == [(None, 0.9), ("grid2d", 0.9)]
@@ -100,4 +100,4 @@ def test_another_table(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="is another table, with the columns a, b; give another file with --out"):
-        AnalysisTable(path, Settings(), [])
+        AnalysisTable(path, Settings(), [], [])

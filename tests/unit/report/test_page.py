@@ -177,7 +177,7 @@ def test_the_same_study_gives_the_same_page(make_study: MakeStudy) -> None:
 def test_a_single_seed(make_study: MakeStudy) -> None:
     page = _page(make_study(seeds=1))
     assert ["grid2d", "0.3", "1", "98.30", "+0.80", "–"] in page.rows
-    assert "+0.80 percentage points from the control in 1 seed: no interval." in page.text
+    assert "+0.80 percentage points from the control in 1 seed; no interval: it takes two seeds." in page.text
     assert next(row for row in page.rows if row[0] == "grid2d" and len(row) == 8)[3] == "95.00"
 
 

@@ -46,10 +46,16 @@ def test_an_interval_with_zero_finds_no_difference(low: float, high: float) -> N
 
 def test_a_single_seed_concludes_nothing() -> None:
     text = wording.finding(_confirmed(seeds=1, std=None, low=None, high=None))
-    assert text == "grid2d with λ = 0.3: +0.42 percentage points from the control in 1 seed: no interval."
+    assert (
+        text
+        == "grid2d with λ = 0.3: +0.42 percentage points from the control in 1 seed; no interval: it takes two seeds."
+    )
     # equal differences in many seeds have no interval either; the seeds are those that the control has, too
     equal = wording.finding(_confirmed(shared_seeds=4, low=None, high=None))
-    assert equal == "grid2d with λ = 0.3: +0.42 percentage points from the control in 4 seeds: no interval."
+    assert equal == (
+        "grid2d with λ = 0.3: +0.42 percentage points from the control in 4 seeds; no interval: the differences "
+        "are all equal."
+    )
     assert "95% interval +0.10 to +0.74, 3 seeds)" in wording.finding(_confirmed(shared_seeds=3))
     alone = wording.finding(_confirmed(difference=None, low=None, high=None))
     assert alone == "grid2d with λ = 0.3: not compared with the control (5 seeds)."
@@ -106,6 +112,13 @@ def test_the_headline_counts_and_names_the_best() -> None:
     assert wording.headline([control, *alike]).startswith("None of 2 topographies can be told apart from the control")
     assert wording.headline([control, others[1] | {"low": None}]) == ""
     assert wording.headline(others) == ""
+    nothing = others[2] | {"low": None, "high": None}  # every difference was the same
+    assert wording.headline([control, others[0], nothing]).startswith(
+        "Of 2 topographies, 1 is above and 1 cannot be told apart from the control"
+    )
+    assert wording.headline([control, others[2], others[0] | {"low": None}]).endswith("(+1.00 points, no interval).")
+    variants = [one | {"topography": f"grid2d loss={loss}"} for one, loss in zip(others, ("ws", "as"), strict=False)]
+    assert wording.headline([control, *variants]).startswith("Of 2 configurations, ")
     corrected = others[0] | {"p_holm": 0.06}
     assert (wording.direction(others[0]), wording.direction(corrected)) == (1, 0)
 
@@ -113,11 +126,20 @@ def test_the_headline_counts_and_names_the_best() -> None:
 def test_the_headline_of_pruning() -> None:
     def area(name: str, difference: float | None, criterion: str = "l2") -> dict[str, object]:
         return {"topography": name, "weight": 0.3, "criterion": criterion, "scope": "topographic",
-                "difference": difference, "low": -0.01, "high": 0.09}  # fmt: skip
+                "difference": difference, "low": difference and difference - 0.03,
+                "high": difference and difference + 0.05}  # fmt: skip
 
     areas = [area("none", None), area("grid2d", 0.04), area("circle", -0.02), area("sphere", 0.5, "random")]
     assert wording.pruning_headline(areas) == (
         "Pruned, grid2d with λ = 0.3 keeps most: its mean accuracy over all proportions is +4.00 points from the "
-        "control’s, 95% interval −1.00 to +9.00."
+        "control’s, 95% interval +1.00 to +9.00."
+    )
+    assert wording.pruning_headline([areas[0], area("grid2d", 0.02), areas[2]]) == (
+        "Pruned, nothing is found to keep more than the control (mean accuracy over all proportions: the highest, of "
+        "grid2d with λ = 0.3, is +2.00 points from the control’s, 95% interval −1.00 to +7.00)."
+    )
+    assert wording.pruning_headline([areas[0], area("grid2d", 0.02) | {"low": None}]) == (
+        "Pruned, grid2d with λ = 0.3 is not found to keep more than the control (mean accuracy over all proportions: "
+        "+2.00 points from the control’s, no interval)."
     )
     assert wording.pruning_headline(areas[:1]) == wording.pruning_headline([]) == ""

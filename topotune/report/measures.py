@@ -1,0 +1,191 @@
+"""From the rows of analysis.csv to a reader's tables: means over the models, what chance gives, how like models are."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple, TypeVar
+
+from topotune.config import NONE
+from topotune.files import Row
+from topotune.report.tables import Table, in_order, mean_std
+from topotune.report.wording import MISSING, number
+
+Where = TypeVar("Where", tuple[str, str], tuple[str, str | None])  # a topography, and where it is looked at
+
+# what each measure is, in a line for the page; ``at`` in the table says of what, where there are several
+MEASURES: dict[tuple[str, str], str] = {
+    ("correlation", "neighbours"): "Pearson r of neighbours’ responses over the images, mean over the pairs",
+    ("correlation", "rank_correlation"): "Spearman correlation of r and distance, over all pairs of units",
+    ("correlation", "r"): "Pearson r of two units’ responses, mean over the pairs of a distance",
+    ("bimodality", "coefficient"): "bimodality coefficient of the pairs’ r; a uniform distribution has 0.56",
+    ("localisation", "distance"): "mean distance of the pairs whose r is at least the threshold",
+    ("localisation", "pairs"): "share of the pairs whose r is at least the threshold",
+    ("moran", "responses"): "Moran’s I of the map of responses to an image, mean over the images",
+    ("dimensionality", "activations"): "participation ratio of the eigenvalues of the responses’ covariance",
+    ("dimensionality", "weights"): "participation ratio of the eigenvalues of the incoming weights’ covariance",
+    ("sensitivity", "variance"): "variance of a unit’s response over the images, mean over the units",
+    ("sensitivity", "moran"): "Moran’s I of the map of these variances",
+    ("experts", "units"): "units whose AUROC for one class against the rest reaches the threshold",
+    ("experts", "spread"): "how evenly expert units are spread over the classes: 1 for evenly, 0 for one class",
+    ("experts", "auroc"): "a unit’s AUROC for its best class, mean over the units",
+    ("experts", "d_prime"): "a unit’s d′ for its best class, mean over the units",
+    ("experts", "distance"): "mean distance of two experts of one class",
+    ("experts", "experts"): "expert units of a class",
+    ("orientation", "circular_variance"): "circular variance of the tuning to gratings: 0 one orientation, 1 none",
+    ("orientation", "tuned"): "share of the units that have a preferred orientation",
+    ("orientation", "frequency"): "preferred spatial frequency, cycles across the image",
+    ("orientation", "neighbour_difference"): "difference of neighbours’ preferred orientations, degrees",
+    ("orientation", "pinwheels"): "squares of four units around which the preference turns once",
+    ("symmetry", "mirror_correlation"): "correlation of a unit’s responses to images and to their mirror images",
+    ("symmetry", "moran"): "Moran’s I of the map of these correlations",
+    ("eccentricity", "preferred"): "distance from the centre at which a spot is responded to most, mean over the units",
+    ("eccentricity", "neighbour_difference"): "difference of neighbours’ preferred distances",
+    ("eccentricity", "profile"): "response to a spot at a distance from the centre, mean over the units",
+    ("maps", "weights"): "Moran’s I of the map of incoming weights of an input, mean over the inputs",
+    ("maps", "classes"): "Moran’s I of the map of mean responses to a class, mean over the classes",
+    ("similarity", "rsa"): "Spearman correlation of two models’ dissimilarities of images (RSA)",
+    ("similarity", "cka"): "linear CKA of two models’ responses, unbiased: 0 for unrelated ones",
+}  # fmt: skip
+_SHOWN_AT = "localisation"  # what there is one a threshold of stands in the table too
+
+
+class Beside(NamedTuple):
+    """A measure of some models: its mean and deviation over them, and the range of 95% of the means of models whose
+    positions are shuffled, where it depends on positions."""
+
+    models: int
+    mean: float
+    std: float | None
+    chance: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Beside":
+        """Rows of one measure, a model each."""
+        return cls(len(rows), *mean_std([float(row["value"]) for row in rows]), chance_of_mean(rows))
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the mean lies out of that range."""
+        return self.chance is not None and not self.chance[0] <= self.mean <= self.chance[1]
+
+
+def chance_of_mean(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """The range of 95% of the means over models whose positions are shuffled, each for itself, from the models' own
+    ranges: their widths add in quadrature, as deviations do, and their skews as third cumulants. Of one model, its own;
+    None where one has none."""
+    if not rows or any(row["chance_low"] is None for row in rows):
+        return None
+    middle = fmean(row["chance_mean"] for row in rows)
+    halves = [(row["chance_high"] - row["chance_low"]) / 2 for row in rows]
+    skews = [(row["chance_high"] + row["chance_low"]) / 2 - row["chance_mean"] for row in rows]
+    squares = sum(half**2 for half in halves)
+    skew = sum(own * half**2 for own, half in zip(skews, halves, strict=True)) / squares if squares else 0.0
+    centre, half = middle + skew / len(rows), math.sqrt(squares) / len(rows)
+    return centre - half, centre + half
+
+
+def grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    """Rows that have a value by these columns, in the order in which each comes first; those of pairs are left out."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row["other"] is None and row["value"] is not None:
+            found.setdefault(tuple(row[name] for name in names), []).append(row)
+    return found
+
+
+def table(rows: Sequence[Row], effects: Sequence[Mapping[str, Any]]) -> Table:
+    """Every measure of which there is one a model or a threshold, for each topography and the positions that it is
+    looked at. ``effects``: the differences from the control, as summary.json has them."""
+    shown = [row for row in rows if row["at"] is None or row["analysis"] == _SHOWN_AT]
+    names = ("analysis", "measure", "at", "topography", "positions")
+    groups = grouped(shown, names)
+    differences = {tuple(one[name] for name in names): one for one in effects}
+    lines = []
+    for measure in dict.fromkeys(key[:3] for key in groups):
+        places: list[tuple[str, str | None]] = [(key[3], key[4]) for key in groups if key[:3] == measure]
+        for key in in_turn(places):
+            own = (*measure, *key)
+            lines.append((_title(*measure), *_line(key, Beside.of(groups[own]), differences.get(own))))
+    header = (
+        "Measure", "Topography", "Positions", "Models", "Mean ± std", "By chance (95%)",
+        "Difference from the control (95%)",
+    )  # fmt: skip
+    return Table(header, tuple(lines), words=3)
+
+
+def _title(analysis: str, measure: str, at: float | None) -> str:
+    threshold = "" if at is None else f", r ≥ {at:g}"
+    return f"{analysis}: {measure.replace('_', ' ')}{threshold}"
+
+
+def _line(key: tuple[str, str | None], found: Beside, effect: Mapping[str, Any] | None) -> tuple[str, ...]:
+    spread = signed(found.mean) + ("" if found.std is None else f" ± {signed(found.std)}")
+    chance = MISSING if found.chance is None else " to ".join(map(signed, found.chance)) + " *" * found.beyond
+    apart = MISSING
+    if effect is not None:
+        known = effect["low"] is not None
+        apart = signed(effect["difference"], "+")
+        apart += f" ({signed(effect['low'], '+')} to {signed(effect['high'], '+')})" * known
+    return key[0], key[1] or MISSING, str(found.models), spread, chance, apart
+
+
+def signed(value: float | None, sign: str = "") -> str:
+    """Three significant digits, with a minus sign that is one."""
+    return MISSING if value is None else format(value, f"{sign}.3g").replace("-", "−")
+
+
+def measures_told(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """What each of the table's measures is: its name, and a line about it."""
+    there = {(row["analysis"], row["measure"]) for row in rows}
+    return [(_title(*key, None), words) for key, words in MEASURES.items() if key in there]
+
+
+def in_turn(keys: Iterable[Where]) -> list[Where]:
+    """Topographies and the positions that they are looked at: the control first, then as TOPOGRAPHIES has them."""
+    known = set(keys)
+    names = in_order([one for key in known for one in key if one])
+    return sorted(known, key=lambda key: (key[0] != NONE, names.index(key[0]), names.index(key[1]) if key[1] else -1))
+
+
+def likeness(rows: Sequence[Row], label: Callable[[Row], str]) -> dict[tuple[Any, ...], dict[str, list[float]]]:
+    """How like models are, two and two: (layer, settings, one label, other label) -> measure -> a value a pair.
+
+    rows: with those of ``similarity``, and of all models. label: what a model is called; which of two labels is named
+    first follows from the labels alone, so that each pair of them comes once.
+    """
+    labels = {row["weights"]: label(row) for row in rows}
+    order = in_order(labels.values())
+    found: dict[tuple[Any, ...], dict[tuple[str, frozenset[str]], float]] = {}
+    for row in rows:
+        if row["other"] is None or row["value"] is None:
+            continue
+        two = (labels[row["weights"]], labels.get(row["other"], row["other"][:8]))
+        key = (row["layer"], row["settings"], *sorted(two, key=[*order, *two].index))
+        found.setdefault(key, {})[row["measure"], frozenset((row["weights"], row["other"]))] = float(row["value"])
+    return {key: _by_measure(own) for key, own in found.items()}
+
+
+def _by_measure(pairs: Mapping[tuple[str, frozenset[str]], float]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for (measure, _two), value in pairs.items():
+        found.setdefault(measure, []).append(value)
+    return found
+
+
+def similarity_table(rows: Sequence[Row]) -> Table:
+    """RSA and CKA for every two topographies: mean ± std over the pairs of models."""
+    found = likeness(rows, lambda row: str(row["topography"]))
+    names = in_order({name for key in found for name in key[2:]})
+    lines = []
+    for key in sorted(found, key=lambda key: [names.index(name) for name in key[2:]]):
+        cells = [spread(found[key].get(measure, [])) for measure in ("rsa", "cka")]
+        lines.append((*key[2:], str(max(map(len, found[key].values()))), *cells))
+    return Table(("Topography", "and", "Pairs of models", "RSA", "CKA"), tuple(lines), words=2)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation, in words."""
+    if not values:
+        return MISSING
+    mean, std = mean_std(values)
+    return signed(mean) + ("" if std is None else f" ± {number(std)}")
