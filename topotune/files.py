@@ -181,7 +181,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return dict(file)
     except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it, and it is made anew") from None
+        raise InputError(f"{path} is damaged ({error}); topotune analyze makes it anew") from None
 
 
 def replace_folder(target: Path, sources: Iterable[Path]) -> None:

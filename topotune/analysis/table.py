@@ -44,8 +44,8 @@ class AnalysisTable:
     def missing(
         self, weights: str, names: Iterable[str], layers: Sequence[str], views: Sequence[str]
     ) -> tuple[str, ...]:
-        """Those of the analyses that some layer lacks, on some of the positions."""
-        if not self.maps(weights).exists():
+        """Those of the analyses that some layer lacks, on some of the positions; all where there are no maps."""
+        if not self._has_maps(weights):
             return tuple(names)
         there = {
             (row["layer"], row["analysis"], row["positions"])
@@ -57,6 +57,14 @@ class AnalysisTable:
             for name in names
         }
         return tuple(name for name, own in wanted.items() if not own <= there)
+
+    def _has_maps(self, weights: str) -> bool:
+        """Whether there is a file of maps; a damaged one is taken away."""
+        try:
+            return bool(read_arrays(self.maps(weights)))
+        except InputError:
+            self.maps(weights).unlink()
+            return False
 
     def keep(self, job: AnalysisJob, outcome: Outcome) -> None:
         """Take up what was found, in place of what was there of the same, and write maps and table."""

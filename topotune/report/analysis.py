@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from topotune.config import NONE
+from topotune.errors import InputError
 from topotune.files import Row, read_arrays
 from topotune.folder import StudyFolder
 from topotune.report.measures import chance_of_mean, in_turn
@@ -109,17 +110,23 @@ def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[str, dict[Key, list
     drawn: dict[str, dict[Key, list[Panel]]] = {}
     for key in in_turn(first):
         layer, weights = first[key]["layer"], first[key]["weights"]
-        maps = read_arrays(folder.analysis_table.with_suffix("") / f"{weights}.npz")
+        path = folder.analysis_table.with_suffix("") / f"{weights}.npz"
+        maps = read_arrays(path)
         places = maps.get(f"{layer}/positions/{key[1]}")
-        own = [(name, maps[f"{layer}/{name}"]) for name in MAPS if f"{layer}/{name}" in maps]
-        if places is not None and own:
-            drawn.setdefault(arrangement_of(key[1])[0], {})[key] = [_panel(name, places, one) for name, one in own]
+        own = {name: np.atleast_2d(maps[f"{layer}/{name}"])[0] for name in MAPS if f"{layer}/{name}" in maps}
+        if places is None or not own:
+            continue
+        if places.ndim != 2 or any(values.shape != places.shape[:1] for values in own.values()):
+            raise InputError(
+                f"{path} is damaged (a map has not as many units as positions); delete it and run topotune analyze"
+            )
+        drawn.setdefault(arrangement_of(key[1])[0], {})[key] = [_panel(name, places, one) for name, one in own.items()]
     return drawn
 
 
 def _panel(name: str, places: Any, values: Any) -> Panel:
-    first, cyclic = values if values.ndim == 1 else values[0], name == "orientation"
-    return Panel(MAPS[name], places, np.degrees(first) if cyclic else first, cyclic)
+    cyclic = name == "orientation"
+    return Panel(MAPS[name], places, np.degrees(values) if cyclic else values, cyclic)
 
 
 def gap(positions: Any) -> float:

@@ -6,7 +6,7 @@ from topotune.report import cost, published, tables
 from topotune.report.methods import choices
 from topotune.report.study import ReportStudy
 from topotune.report.tables import Table, mean_and_std
-from topotune.report.wording import MISSING, best_words, percent
+from topotune.report.wording import MISSING, best_words, number, percent
 
 Column = tuple[str, dict[str, str]]  # its head, and a cell a topography
 
@@ -35,7 +35,7 @@ def overview(studies: Sequence[ReportStudy]) -> Table:
         control = confirmed.get("none")
         rows.append((
             study.name, subject(study), best_words(study.summary.get("best_trial")), str(len(study.trials)),
-            f"{spent['epochs']:,}", f"{spent['seconds'] / 3600:.2f}",
+            f"{spent['epochs']:,}", number(spent["seconds"] / 3600),
             mean_and_std(control["mean"], control.get("std")) if control else MISSING,
         ))  # fmt: skip
     return Table(header, tuple(rows), words=3)

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from topotune.config import NONE
 from topotune.files import write_atomically
@@ -72,10 +72,15 @@ def accuracy_against_weight(trials: Mapping[str, Sequence[Point]]) -> Figure:
             lines += [point for point in own if point.complete] or sorted(own)[-1:]
     if shown := focus([*itertools.chain.from_iterable(placed.values()), *lines]):
         axes.set_ylim(shown.floor, shown.top)
-        axes.text(0.01, 0.02, shown.note, transform=axes.transAxes, fontsize="small", color="#555555")
+        axes.set_title(shown.note, loc="left", fontsize="small", color="#555555")
     grey: dict[str, Any] = {"color": "#555555", "linestyle": "none", "marker": "o"}
     handles.append(Line2D([], [], label="complete", **grey))
-    handles.append(Line2D([], [], label="pruned", markerfacecolor="none", alpha=0.5, **grey))
+    if any(
+        not point.complete and (not shown or 100 * point.accuracy >= shown.floor)
+        for own in placed.values()
+        for point in own
+    ):
+        handles.append(Line2D([], [], label="pruned", markerfacecolor="none", alpha=0.5, **grey))
     legend(figure, handles)
     return figure
 
@@ -117,11 +122,7 @@ def _weight_axis(axes: Axes, layout: WeightAxis) -> None:
         return
     axes.set_xscale("log")
     axes.set_xlim(*layout.ends)
-    decades = math.log10(weights[-1] / weights[0])
-    # closer than a twelfth of the axis, and their labels would touch
-    each = len(weights) == 1 or (layout.listed and layout.gap > decades / 12)
-    steps = LogLocator(subs=(1.0,) if decades > 3 else (1.0, 2.0, 5.0)) if decades > 1 else MaxNLocator(6)
-    axes.xaxis.set_major_locator(FixedLocator(weights) if each else steps)
+    axes.xaxis.set_major_locator(FixedLocator(layout.ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
 
@@ -145,8 +146,11 @@ def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
         axes.axhline(middle, color=CONTROL_COLOUR, linestyle="--", linewidth=1, zorder=1)
         handles.append(Line2D([], [], color=CONTROL_COLOUR, linestyle="--", linewidth=1, label="mean of the control"))
     below = ("control" if name == NONE else _strength(one.weight) for name, one in confirmed.items())
-    names = [f"{as_label(name)}\n{line}" for name, line in zip(confirmed, below, strict=True)]
+    crowded = len(confirmed) > 1.4 * rcParams["figure.figsize"][0]  # a name has less than half an inch
+    between = ", " if crowded else "\n"
+    names = [f"{as_label(name)}{between}{line}" for name, line in zip(confirmed, below, strict=True)]
     slant: dict[str, Any] = {"rotation": 35, "ha": "right"} if len(names) > 5 else {}  # else they would touch
+    slant = {"rotation": 90} if crowded else slant
     axes.set_xticks(range(len(names)), names, fontsize="small", **slant)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="x")
@@ -169,7 +173,8 @@ def robustness_accuracy(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
     for axes, own in zip(panels, curves.values(), strict=True):
         for name, curve in own.items():
             _draw_curve(axes, name, curve, 1)
-    figure.supxlabel("Level", fontsize="medium")
+    for axes in panels[-3:]:  # the lowest of each column
+        axes.set_xlabel("Level")
     figure.supylabel("Accuracy (%)", fontsize="medium")
     names = dict.fromkeys(name for own in curves.values() for name in own)
     legend(figure, [_handle(name, joined=True) for name in names], below=True)

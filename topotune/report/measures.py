@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 from topotune.config import NONE
 from topotune.files import Row
 from topotune.report.tables import Table, in_order, mean_std
-from topotune.report.wording import MISSING, number
+from topotune.report.wording import MISSING
+from topotune.topography import arrangement_of
 
 Where = TypeVar("Where", tuple[str, str], tuple[str, str | None])  # a topography, and where it is looked at
 
@@ -46,7 +47,7 @@ MEASURES: dict[tuple[str, str], str] = {
     ("similarity", "rsa"): "Spearman correlation of two models’ dissimilarities of images (RSA)",
     ("similarity", "cka"): "linear CKA of two models’ responses, unbiased: 0 for unrelated ones",
 }  # fmt: skip
-_SHOWN_AT = "localisation"  # what there is one a threshold of stands in the table too
+_THRESHOLDS = {"localisation": 0.5}  # of what there is one a threshold, the one that stands in the table
 
 
 class Beside(NamedTuple):
@@ -94,23 +95,25 @@ def grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[Any, ...], 
 
 
 def table(rows: Sequence[Row], effects: Sequence[Mapping[str, Any]]) -> Table:
-    """Every measure of which there is one a model or a threshold, for each topography and the positions that it is
-    looked at. ``effects``: the differences from the control, as summary.json has them."""
-    shown = [row for row in rows if row["at"] is None or row["analysis"] == _SHOWN_AT]
+    """Every measure of which there is one a model, for each topography on its own positions, beside the control's on
+    positions assigned to it. ``effects``: the differences between the two, as summary.json has them."""
+    shown = [row for row in rows if row["at"] in (None, _THRESHOLDS.get(row["analysis"]))]
     names = ("analysis", "measure", "at", "topography", "positions")
     groups = grouped(shown, names)
     differences = {tuple(one[name] for name in names): one for one in effects}
     lines = []
     for measure in dict.fromkeys(key[:3] for key in groups):
-        places: list[tuple[str, str | None]] = [(key[3], key[4]) for key in groups if key[:3] == measure]
-        for key in in_turn(places):
-            own = (*measure, *key)
-            lines.append((_title(*measure), *_line(key, Beside.of(groups[own]), differences.get(own))))
+        own = {key[3]: key for key in groups if key[:3] == measure and key[3] != NONE}
+        for topography in in_order(own):
+            key = own[topography]
+            control = groups.get((*measure, NONE, key[4] and f"{arrangement_of(key[4])[0]}-assigned"))
+            found, apart = Beside.of(groups[key]), _apart(differences.get(key))
+            lines.append((_title(*measure), topography, str(found.models), *_found(found), _spread(control), apart))
     header = (
-        "Measure", "Topography", "Positions", "Models", "Mean ± std", "By chance (95%)",
-        "Difference from the control (95%)",
+        "Measure", "Topography", "Models", "Mean ± std", "By chance (95%)", "Control, mean ± std",
+        "Difference (95%)",
     )  # fmt: skip
-    return Table(header, tuple(lines), words=3)
+    return Table(header, tuple(lines), words=2)
 
 
 def _title(analysis: str, measure: str, at: float | None) -> str:
@@ -118,20 +121,28 @@ def _title(analysis: str, measure: str, at: float | None) -> str:
     return f"{analysis}: {measure.replace('_', ' ')}{threshold}"
 
 
-def _line(key: tuple[str, str | None], found: Beside, effect: Mapping[str, Any] | None) -> tuple[str, ...]:
-    spread = signed(found.mean) + ("" if found.std is None else f" ± {signed(found.std)}")
-    chance = MISSING if found.chance is None else " to ".join(map(signed, found.chance)) + " *" * found.beyond
-    apart = MISSING
-    if effect is not None:
-        known = effect["low"] is not None
-        apart = signed(effect["difference"], "+")
-        apart += f" ({signed(effect['low'], '+')} to {signed(effect['high'], '+')})" * known
-    return key[0], key[1] or MISSING, str(found.models), spread, chance, apart
+def _found(found: Beside) -> tuple[str, str]:
+    spread = signed(found.mean) + ("" if found.std is None else f" ± {signed(found.std, '.2g')}")
+    if found.chance is None:
+        return spread, MISSING
+    return spread, " to ".join(signed(end, ".2g") for end in found.chance) + " *" * found.beyond
 
 
-def signed(value: float | None, sign: str = "") -> str:
-    """Three significant digits, with a minus sign that is one."""
-    return MISSING if value is None else format(value, f"{sign}.3g").replace("-", "−")
+def _spread(rows: Sequence[Row] | None) -> str:
+    return _found(Beside.of(rows))[0] if rows else MISSING
+
+
+def _apart(effect: Mapping[str, Any] | None) -> str:
+    if effect is None:
+        return MISSING
+    known = effect["low"] is not None
+    reach = f" ({signed(effect['low'], '+.2g')} to {signed(effect['high'], '+.2g')})" if known else ""
+    return signed(effect["difference"], "+.3g") + reach
+
+
+def signed(value: float, spec: str = ".3g") -> str:
+    """A number with a minus sign that is one."""
+    return format(value, spec).replace("-", "−")
 
 
 def measures_told(rows: Iterable[Row]) -> list[tuple[str, str]]:
@@ -185,7 +196,4 @@ def similarity_table(rows: Sequence[Row]) -> Table:
 
 def spread(values: Sequence[float]) -> str:
     """Mean ± sample standard deviation, in words."""
-    if not values:
-        return MISSING
-    mean, std = mean_std(values)
-    return signed(mean) + ("" if std is None else f" ± {number(std)}")
+    return _found(Beside(len(values), *mean_std(values), None))[0] if values else MISSING

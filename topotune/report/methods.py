@@ -1,12 +1,12 @@
 """A study's methods in prose, as a paper's section has them, from its resolved study file."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from topotune.config import NONE, SETTINGS
 from topotune.losses import LOSSES
 from topotune.report.asked import values_in_words
-from topotune.report.wording import number
+from topotune.report.wording import listed, number
 from topotune.topography import arrangement_of
 
 LOSS_WORDS = {
@@ -40,14 +40,57 @@ CRITERION_WORDS = {
     "random": "chosen at random", "neighbour": "the closest likeness to a neighbour",
 }  # fmt: skip
 
+PERTURBATION_WORDS = {
+    "weight": "multiplicative Gaussian noise on the weights of the topographic layers and those after them",
+    "quantisation": "quantisation of the weights", "white": "white noise (Truong & Hasson, 2025)",
+    "pink": "pink noise (Truong & Hasson, 2025)", "salt_and_pepper": "salt-and-pepper noise (Truong & Hasson, 2025)",
+    "fgsm": "the fast gradient sign method (Goodfellow et al., 2015)",
+    "pgd": "20 steps of projected gradient descent (Madry et al., 2018)",
+}  # fmt: skip
+# those of ImageNet-C and CIFAR-10-C
+CORRUPTIONS = {
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+}  # fmt: skip
+ANALYSIS_WORDS = {
+    "correlation": "the correlation of their responses against distance",
+    "bimodality": "the bimodality of these correlations",
+    "localisation": "the mean distance of units that correlate (Truong & Hasson, 2025)",
+    "moran": "Moran’s I of their responses (Moran, 1950; Truong & Hasson, 2025)",
+    "dimensionality": "the participation ratio of responses and weights",
+    "sensitivity": "the variance of their responses over images",
+    "experts": "how well each tells one class from the rest (AUROC, d′)",
+    "orientation": "their tuning to the orientation of gratings",
+    "symmetry": "the correlation of responses to images and their mirror images",
+    "eccentricity": "the response to spots at growing distance from the centre",
+    "maps": "the smoothness of weight and response maps",
+    "similarity": "the similarity of representations (RSA, Kriegeskorte et al., 2008; linear CKA, Kornblith et al., "
+    "2019, by its unbiased estimate, Nguyen et al., 2021)",
+}
 
-def paragraphs(asked: Mapping[str, Any], versions: Mapping[str, str], confirmed: bool, pruned: bool) -> list[str]:
-    """The methods of a study. ``asked``: its file. ``versions``: of packages, by name. And whether these stages ran."""
+
+class Ran(NamedTuple):
+    """What came after a search: whether models were confirmed and pruned, the perturbations that they were tried under,
+    the analyses that were made of them, and the settings of these."""
+
+    confirmed: bool = False
+    pruned: bool = False
+    tried: tuple[str, ...] = ()
+    analysed: tuple[str, ...] = ()
+    settings: str = ""
+
+
+def paragraphs(asked: Mapping[str, Any], versions: Mapping[str, str], ran: Ran) -> list[str]:
+    """The methods of a study. ``asked``: its file. ``versions``: of packages, by name."""
     found = [_training(asked), _topography(asked), _search(asked, versions)]
-    if confirmed:
+    if ran.confirmed:
         found.append(_confirmation(asked))
-    if pruned:
+    if ran.pruned:
         found.append(_pruning(asked))
+    if ran.tried:
+        found.append(_robustness(ran.tried))
+    if ran.analysed:
+        found.append(_analysis(ran.analysed, ran.settings))
     return found
 
 
@@ -157,4 +200,28 @@ def _pruning(asked: Mapping[str, Any]) -> str:
     return (
         f"For pruning, a share of the output channels of {layers} was set to zero (those with {told}), and the "
         f"networks were tested {after}."
+    )
+
+
+def _robustness(tried: Sequence[str]) -> str:
+    known = [PERTURBATION_WORDS[name] for name in tried if name in PERTURBATION_WORDS]
+    corruptions = [name.replace("_", " ") for name in tried if name in CORRUPTIONS]
+    told = [
+        *known,
+        *([f"corruptions of the images ({', '.join(corruptions)}; Hendrycks & Dietterich, 2019)"] * bool(corruptions)),
+    ]
+    told += [name.replace("_", " ") for name in tried if name not in PERTURBATION_WORDS and name not in CORRUPTIONS]
+    return (
+        f"For robustness, the confirmed networks were tested under {listed(told)}, at each of several levels. What is "
+        "compared is the mean accuracy over the levels, paired by seed; p values are corrected for the number of "
+        "topographies and perturbations (Holm, 1979)."
+    )
+
+
+def _analysis(analysed: Sequence[str], settings: str) -> str:
+    told = [ANALYSIS_WORDS[name] for name in ANALYSIS_WORDS if name in analysed]
+    return (
+        f"We looked at the units of the confirmed networks by {listed(told)}. Measures of positions were compared with "
+        "those of randomly permuted ones, and with those of the control on positions that were assigned to it "
+        f"afterwards by the correlations of its units ({settings})."
     )

@@ -63,9 +63,11 @@ def _positions(study: ReportStudy) -> Iterator[tuple[str, Any]]:
     for name in names:
         options = {key: study.fixed[key] for key in POSITIONS[name].options if key in study.fixed}
         places[name] = [positions(name, count, **options) for count in (FEW, SHOWN)]
-    loss = next((str(row["loss"]) for row in study.trials if row.get("loss")), str(study.fixed.get("loss", _LOSS)))
+    losses = dict.fromkeys(str(row["loss"]) for row in study.trials if row.get("loss"))
     few = places[names[0]][0]
-    yield "approach", position_figures.approach(few.tolist(), _wanted(few, loss), loss)
+    for loss in losses or (str(study.fixed.get("loss", _LOSS)),):
+        name = f"approach-{loss}" if len(losses) > 1 else "approach"
+        yield name, position_figures.approach(few.tolist(), _wanted(few, loss), loss)
     yield "organisations", position_figures.organisations({name: own[1].tolist() for name, own in places.items()})
 
 

@@ -83,21 +83,26 @@ def axes(x: str, y: str, **more: Any) -> dict[str, Any]:
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}} | more
 
 
+def whole(words: str, last: int) -> dict[str, Any]:
+    """An axis of whole numbers up to the last: without halves between two of them, where these are few."""
+    return {"title": {"text": words}} | ({"dtick": 1} if last <= 12 else {})
+
+
 def grid(titles: Sequence[str], columns: int, *, gap: float = 0.07, **axis: Any) -> tuple[dict[str, Any], list[Trace]]:
-    """A layout of small panels with titles, and the axes of each, as its traces name them. axis: of every one."""
-    rows = math.ceil(len(titles) / columns)
-    layout: dict[str, Any] = {"annotations": []}
+    """A layout of small panels with titles, and the axes of each, as its traces name them. axis: of every one.
+
+    Where the panels stand is the page's to say, which knows its width: ``columns`` beside each other, or as many as
+    there is room for. ``gap`` between them is a share of the width.
+    """
+    layout: dict[str, Any] = {"meta": {"grid": {"columns": columns, "gap": gap}}, "annotations": []}
     refs: list[Trace] = []
-    width, height = (1 - gap * (columns - 1)) / columns, (1 - 0.3 * (rows - 1) / rows) / rows
     for place, title in enumerate(titles):
-        row, column = divmod(place, columns)
         number = str(place + 1) if place else ""
-        left, top = column * (width + gap), 1 - row * (height + 0.3 / rows)
-        layout[f"xaxis{number}"] = {"domain": [left, left + width], "anchor": f"y{number}"} | axis
-        layout[f"yaxis{number}"] = {"domain": [max(top - height, 0.0), top], "anchor": f"x{number}"} | axis
+        layout[f"xaxis{number}"] = {"anchor": f"y{number}"} | axis
+        layout[f"yaxis{number}"] = {"anchor": f"x{number}"} | axis
         layout["annotations"].append({
-            "text": title, "x": left, "y": top, "xref": "paper", "yref": "paper", "xanchor": "left",
-            "yanchor": "bottom", "showarrow": False, "font": {"size": 12},
+            "text": title, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom",
+            "showarrow": False, "font": {"size": 12},
         })  # fmt: skip
         refs.append({"xaxis": f"x{number}", "yaxis": f"y{number}"})
     return layout, refs

@@ -13,16 +13,17 @@ from matplotlib.figure import Figure
 
 from topotune.report.figures import as_label
 
-# the loss of one layer, in words of matplotlib's formulas
+# the loss of one layer and what is in it, in words of matplotlib's formulas
+_TARGETS = r",\quad T_{ij} = \frac{1}{d_{ij}+1}"
 FORMULAS = {
-    "channel": r"\frac{2}{C(C-1)}\sum_{i<j}\,(\cos(y_i, y_j) - T_{ij})^2,\quad T_{ij} = \frac{1}{d_{ij}+1}",
-    "as_global": r"\frac{2}{C(C-1)}\sum_{i<j}\,(\cos(a_i, a_j) - T_{ij})^2,\quad T_{ij} = \frac{1}{d_{ij}+1}",
-    "ws": r"\frac{1}{|N|}\sum_{(p,q)\in N}\,\Vert w_p - w_q\Vert_2",
-    "ws_cosine": r"\frac{1}{|N|}\sum_{(p,q)\in N}\,(1 - \cos(w_p, w_q))",
-    "ws_pearson": r"\frac{1}{|N|}\sum_{(p,q)\in N}\,(1 - r(w_p, w_q))",
-    "as": r"\frac{1}{|N|}\sum_{(p,q)\in N}\,(1 - r(a_p, a_q))",
-    "as_relu": r"\frac{1}{|N|}\sum_{(p,q)\in N}\,(1 - r(\mathrm{relu}\,a_p, \mathrm{relu}\,a_q))",
-    "laplacian": r"1 - \frac{1}{C}\sum_p\,\cos(w_p, \mathrm{blur}(w)_p)",
+    "channel": (r"\frac{2}{C(C-1)}\sum_{i<j}\,(\cos(y_i, y_j) - T_{ij})^2", _TARGETS),
+    "as_global": (r"\frac{2}{C(C-1)}\sum_{i<j}\,(\cos(a_i, a_j) - T_{ij})^2", _TARGETS),
+    "ws": (r"\frac{1}{|N|}\sum_{(p,q)\in N}\,\Vert w_p - w_q\Vert_2", ""),
+    "ws_cosine": (r"\frac{1}{|N|}\sum_{(p,q)\in N}\,(1 - \cos(w_p, w_q))", ""),
+    "ws_pearson": (r"\frac{1}{|N|}\sum_{(p,q)\in N}\,(1 - r(w_p, w_q))", ""),
+    "as": (r"\frac{1}{|N|}\sum_{(p,q)\in N}\,(1 - r(a_p, a_q))", ""),
+    "as_relu": (r"\frac{1}{|N|}\sum_{(p,q)\in N}\,(1 - r(\mathrm{relu}\,a_p, \mathrm{relu}\,a_q))", ""),
+    "laplacian": (r"1 - \frac{1}{C}\sum_p\,\cos(w_p, \mathrm{blur}(w)_p)", ""),
 }
 
 
@@ -32,7 +33,7 @@ def approach(places: Sequence[Sequence[float]], wanted: Sequence[Sequence[float]
     places: (C, D) positions. wanted: (C, C) the similarity that is asked for, or 1 for neighbours. loss: of LOSSES.
     """
     width, height = rcParams["figure.figsize"]
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(1.35 * width, height), layout="constrained")  # two panels
     solid = len(places[0]) == 3
     left = figure.add_subplot(1, 2, 1, projection="3d" if solid else None)
     chosen = len(places) // 3  # any channel, away from the border
@@ -48,7 +49,8 @@ def approach(places: Sequence[Sequence[float]], wanted: Sequence[Sequence[float]
     figure.colorbar(shown, ax=right, shrink=0.8)
     for axes in (left, right):
         axes.tick_params(labelsize="small")
-    figure.supxlabel(f"$L = L_{{task}} + \\lambda\\,R_{{layers}}\\left[{FORMULAS[loss]}\\right]$", fontsize="medium")
+    formula, where = FORMULAS[loss]
+    figure.supxlabel(f"$L = L_{{task}} + \\lambda\\,R_{{layers}}\\left[{formula}\\right]{where}$", fontsize="medium")
     return figure
 
 
@@ -64,7 +66,7 @@ def organisations(places: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     for number, (name, points) in enumerate(places.items(), start=1):
         axes = figure.add_subplot(rows, columns, number, projection="3d" if len(points[0]) == 3 else None)
         _scatter(axes, points, {"c": range(len(points)), "cmap": "viridis", "s": side**2, "zorder": 2})
-        axes.set_title(f"{as_label(name)}, {len(points)} channels")
+        axes.set_title(f"{as_label(name)}\n{len(points)} channels")
         axes.tick_params(labelsize="x-small")
     return figure
 

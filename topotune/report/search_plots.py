@@ -9,7 +9,7 @@ from topotune.config import NONE
 from topotune.files import Row, read_csv
 from topotune.folder import ranked
 from topotune.report import tables, wording
-from topotune.report.plot import COLUMNS, PANEL, Plot, Trace, axes, grid, label, legend_once, trace
+from topotune.report.plot import COLUMNS, PANEL, Plot, Trace, axes, grid, label, legend_once, trace, whole
 from topotune.report.study import ReportStudy
 from topotune.report.tables import Point
 from topotune.report.weights import WeightAxis, best_of_each, focus
@@ -41,9 +41,10 @@ def weight_plot(study: ReportStudy) -> Plot | None:
             shown += [point for point in own if point.complete] or sorted(own)[-1:]
     seen = focus(shown)
     layout = axes("λ, weight of the topographic loss", "Validation accuracy (%)")
-    layout["xaxis"] |= {"type": "log", "range": [math.log10(end) for end in ends]} if along.weights else {
-        "showticklabels": False, "range": list(ends)
-    }  # fmt: skip
+    layout["xaxis"] |= {
+        "type": "log", "range": [math.log10(end) for end in ends], "tickvals": along.ticks,
+        "ticktext": [f"{one:.4g}" for one in along.ticks],
+    } if along.weights else {"showticklabels": False, "range": list(ends)}  # fmt: skip
     if seen:
         layout["yaxis"]["range"] = [seen.floor, seen.top]
     note = f" ({seen.note})" if seen and seen.note else ""
@@ -126,7 +127,7 @@ def history_plot(study: ReportStudy) -> Plot | None:
         drawn.append(trace(topography, at, [one for _row, one in own], mode="markers", text=words))
     what = tables.heading(name)
     return Plot(
-        drawn, axes("Trial", what),
+        drawn, axes("Trial", what) | {"xaxis": whole("Trial", rows[-1]["id"])},
         f"{what} of the complete trials, in the order in which they began, and the best so far.",
         f"Scatter plot of {what} by the number of the trial: {len(rows)} complete trials, from {min(values):.4g} to "
         f"{max(values):.4g}.",
@@ -188,8 +189,10 @@ def learning_plot(study: ReportStudy) -> Plot | None:
         look = {"mode": "lines+markers", "line": {"width": 1}, "marker": {"size": 3}, "opacity": 0.7}
         drawn.append(trace(topography, x, y, text=words, hovertemplate=told, **look))
     many = "all" if len(curves) == len(study.trials) else f"the best {len(curves)}"
+    layout = axes("", "Validation accuracy (%)")
+    layout["xaxis"] = whole("Epoch", max(epoch for _row, points in curves for epoch, _value in points))
     return Plot(
-        drawn, axes("Epoch", "Validation accuracy (%)"),
+        drawn, layout,
         f"Learning curves of {many} trials, on their first seed: one that was pruned ends early.",
         f"Learning curves: validation accuracy by epoch, a line for each of {len(curves)} trials.",
     )  # fmt: skip

@@ -41,6 +41,7 @@ def section(study: ReportStudy, prefix: str = "") -> tuple[dict[str, Any], dict[
         "subject": comparison.subject(study),
         "search": [f"{prefix}{name}" for name in _SEARCH if f"{prefix}{name}" in plots],
         "units": [name for name in plots if name.startswith((f"{prefix}correlation", f"{prefix}map-"))],
+        "maps": any(name.startswith(f"{prefix}map-") for name in plots),
         "pruned": [
             (way, f"{prefix}pruning-{number}", tables.pruning_table(own))
             for number, (way, own) in enumerate(study.curves().items(), start=1)
@@ -55,7 +56,12 @@ def _words(study: ReportStudy) -> dict[str, Any]:
     summary = study.summary
     counts = summary.get("trials") or tables.count_states(study.trials)
     confirmed = summary.get("confirm") or []
-    perturbations = {str(row["perturbation"]) for row in study.tried}
+    ran = methods.Ran(
+        confirmed=bool(confirmed), pruned=bool(study.pruned),
+        tried=tuple(dict.fromkeys(str(row["perturbation"]) for row in study.tried)),
+        analysed=tuple(dict.fromkeys(str(row["analysis"]) for row in study.looked_at)),
+        settings=str(study.looked_at[0]["settings"]) if study.looked_at else "",
+    )  # fmt: skip
     return {
         "headline": [wording.headline(confirmed), wording.pruning_headline(summary.get("pruning") or [])],
         "sentences": [
@@ -68,8 +74,8 @@ def _words(study: ReportStudy) -> dict[str, Any]:
             wording.trials_sentence(counts), cost.cost_sentence(cost.spent(study.folder, study.trials)),
             cost.followup_sentence(study.confirmed),
         ],
-        "methods": methods.paragraphs(study.asked, _versions(summary), bool(confirmed), bool(study.pruned)),
-        "bibtex": references.bibtex(study.asked, bool(confirmed), perturbations),
+        "methods": methods.paragraphs(study.asked, _versions(summary), ran),
+        "bibtex": references.bibtex(study.asked, ran),
     }  # fmt: skip
 
 

@@ -129,10 +129,13 @@ def parallel_plot(study: ReportStudy) -> Plot | None:
             if chosen:
                 drawn.append(_lines(topography, chosen, every, strong=strong))
     notes = [
-        {"x": at, "y": place, "text": text, "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11}}
+        {
+            "x": at, "y": place, "text": text, "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 11},
+            "bgcolor": "white",
+        }
         for at, one in enumerate(every)
         for place, text in one.ticks()
-    ]
+    ]  # fmt: skip
     layout: dict[str, Any] = {
         "annotations": notes,
         "xaxis": {

@@ -228,8 +228,7 @@ def pruning_summary(summaries: Sequence[Mapping[str, Any]]) -> Table:
     """What the pruning curves come to, as summary.json has it: the control first in each way of pruning."""
     header = (
         "Criterion", "Layers", "Topography", "λ", "Seeds", "Area under the curve (%), mean ± std",
-        "Difference from the control (percentage points)", "95% interval", "p, corrected",
-        *(f"−{fall} point{'s' * (fall > 1)} at" for fall in (1, 5, 10)),
+        "Difference from the control (percentage points)", "95% interval", "p, corrected", "−1, −5, −10 points at (%)",
     )  # fmt: skip
     rank = {name: place for place, name in enumerate(in_order(one["topography"] for one in summaries))}
     ways = list(dict.fromkeys(map(_way, summaries)))
@@ -238,7 +237,7 @@ def pruning_summary(summaries: Sequence[Mapping[str, Any]]) -> Table:
             *_way(one), one["topography"], weight(one), plain(one["seeds"]),
             mean_and_std(one["area"], one["area_std"]), points(one["difference"]),
             interval(one["low"], one["high"]), plain(one["p_holm"], ".2g"),
-            *(_proportion(one[f"fall_{fall}"]) for fall in (1, 5, 10)),
+            " / ".join(_proportion(one[f"fall_{fall}"]) for fall in (1, 5, 10)),
         )
         for one in sorted(summaries, key=lambda one: (ways.index(_way(one)), rank[one["topography"]]))
     )  # fmt: skip
@@ -252,7 +251,7 @@ def _way(one: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _proportion(value: float | None) -> str:
-    return MISSING if value is None else f"{100 * value:.1f}%"
+    return MISSING if value is None else f"{100 * value:.1f}"
 
 
 def pruning_ways(rows: Iterable[Row]) -> dict[str, list[Row]]:

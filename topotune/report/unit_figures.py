@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from topotune.report.analysis import TURN, Bin, Key, Panel, by_organisation, gap, name_of, role_of
@@ -57,13 +60,9 @@ def unit_maps(panels: Mapping[Key, Sequence[Panel]]) -> Figure:
             axes = figure.add_subplot(
                 len(panels), columns, place * columns + column + 1, projection="3d" if solid else None
             )
-            coordinates = [*panel.positions.T]
-            if len(coordinates) == 1:
-                coordinates.append([0.0] * len(panel.values))
-            look: dict[str, Any] = {"c": panel.values, "cmap": "twilight" if panel.cyclic else "viridis", "marker": "s"}
-            look |= {"vmin": 0, "vmax": TURN} if panel.cyclic else {}
-            look |= {"s": _area(panel.positions, side), "linewidths": 0, "plotnonfinite": True}
-            drawn = axes.scatter(*coordinates, **(look | {"depthshade": False} if solid else look))
+            look: dict[str, Any] = {"cmap": "twilight" if panel.cyclic else "viridis", "linewidths": 0}
+            look |= {"norm": Normalize(0, TURN)} if panel.cyclic else {}
+            drawn = _solid(axes, panel, side, look) if solid else _flat(axes, panel, look)
             bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", shrink=0.7, aspect=25, pad=0.02)
             bar.locator = MaxNLocator(3)
             bar.ax.tick_params(labelsize="small")
@@ -74,6 +73,21 @@ def unit_maps(panels: Mapping[Key, Sequence[Panel]]) -> Figure:
     return figure
 
 
-def _area(positions: Any, side: float) -> float:
-    """Of a unit's square in a panel of so many inches, so that neighbours nearly touch: in square points."""
-    return float(np.clip(56 * side * gap(positions), 2, 8 * side) ** 2)
+def _flat(axes: Axes, panel: Panel, look: dict[str, Any]) -> Any:
+    """Squares that touch their neighbours, whatever the size of the axes."""
+    places = panel.positions if panel.positions.shape[1] == 2 else np.column_stack([panel.positions, 0 * panel.values])
+    apart = gap(places) * float(np.ptp(places, axis=0).max())
+    squares = [Rectangle((x - apart / 2, y - apart / 2), apart, apart) for x, y in places.tolist()]
+    drawn = PatchCollection(squares, **look)
+    drawn.set_array(np.ma.masked_invalid(panel.values))
+    axes.add_collection(drawn)
+    low, high = places.min(0) - apart / 2, places.max(0) + apart / 2
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    return drawn
+
+
+def _solid(axes: Any, panel: Panel, side: float, look: dict[str, Any]) -> Any:
+    """Small squares, so that one does not hide those behind it. side: of the panel, in inches."""
+    size = float(np.clip(30 * side * gap(panel.positions), 2, 8 * side))  # points
+    own = look | {"c": panel.values, "marker": "s", "s": size**2, "plotnonfinite": True, "depthshade": False}
+    return axes.scatter(*panel.positions.T, **own)

@@ -55,20 +55,27 @@ def _curve(key: Key, bins: Sequence[Bin], ref: Trace) -> list[Trace]:
 
 def map_plot(key: Key, panels: Sequence[Panel]) -> Plot:
     """The maps of one network beside each other: every unit is a square at its position."""
-    layout, refs = grid([panel.title for panel in panels], len(panels), gap=0.02, visible=False)
+    layout, refs = grid([panel.title for panel in panels], len(panels), gap=0.03, visible=False)
     layout["margin"] = {"l": 10, "r": 10, "t": 30, "b": 10}
     drawn: list[Trace] = []
     for panel, ref in zip(panels, refs, strict=True):
         places = _flat(panel.positions)
         layout[ref["yaxis"].replace("y", "yaxis")] |= {"scaleanchor": ref["xaxis"]}
-        share = 0.2 if panel.positions.shape[1] == 3 else 0.8  # one does not hide those behind it
-        size = float(np.clip(share * MAP * gap(panel.positions), 4, 36))
+        share = 0.3 if panel.positions.shape[1] == 3 else 1.0  # one does not hide those behind it
+        apart = gap(panel.positions) * max(np.ptp(panel.positions, axis=0).max(), 1e-9)
+        ends = np.stack([places.min(0) - apart / 2, places.max(0) + apart / 2])  # of both axes
+        for axis, own in zip(ref.values(), ends.T.tolist(), strict=True):
+            layout[f"{axis[0]}axis{axis[1:]}"]["range"] = own
         drawn.append({
             "type": "scatter", "mode": "markers", "x": places[:, 0].tolist(), "y": places[:, 1].tolist(),
             "marker": {
-                "symbol": "square", "size": size, "color": [float(one) for one in panel.values],
+                "symbol": "square", "color": [float(one) for one in panel.values],
                 "colorscale": SCALES[panel.cyclic], **({"cmin": 0, "cmax": TURN} if panel.cyclic else {}),
+                "colorbar": {
+                    "thickness": 7, "nticks": 4, "tickfont": {"size": 9}, "outlinewidth": 0, "xanchor": "left",
+                },
             },
+            "meta": {"extent": np.ptp(ends, axis=0).tolist(), "side": share * apart},  # in the positions' unit
             "text": [f"unit {unit}: {value:.3g}" for unit, value in enumerate(panel.values)], "hoverinfo": "text",
             "showlegend": False, **ref,
         })  # fmt: skip

@@ -42,6 +42,21 @@ class WeightAxis:
         around = 10 ** (0.5 * self.gap) if self.listed else 1.2
         return self.weights[0] / around, self.weights[-1] * around
 
+    @property
+    def ticks(self) -> list[float]:
+        """Where the axis is labelled: at each λ of a list, if the labels have room, else at 1, 2 and 5 times the powers
+        of ten, or these alone."""
+        low, high = self.weights[0], self.weights[-1]
+        decades = math.log10(high / low)
+        # closer than a twelfth of the axis, and their labels would touch
+        if len(self.weights) == 1 or (self.listed and self.gap > decades / 12):
+            return list(self.weights)
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        steps = (1,) if decades > 3 else (1, 2, 5)
+        every = [step * 10.0**power for power in powers for step in steps]
+        found = [one for one in every if self.ends[0] <= one <= self.ends[1]]
+        return found if len(found) > 1 else [low, high]
+
     def shift(self, place: int, count: int) -> float:
         """The factor on λ that sets one of ``count`` topographies beside the others."""
         return 10 ** (self.gap * 0.5 * ((place + 0.5) / count - 0.5)) if self.listed else 1.0

@@ -113,11 +113,10 @@ def headline(confirmed: Sequence[Mapping[str, Any]]) -> str:
         told = f"{named} {_SIDES[sides[0]][0]}"
     elif not any(sides):
         told = f"None of {len(others)} {kind} can be told apart from"
-    sure = "no interval" if best.get("low") is None else f"95% interval {interval(best['low'], best['high'])}"
     return (
         f"{told} the control in test accuracy ({percent(control['mean'])}%, {control['seeds']} seeds); "
         f"{'its mean is' if len(others) == 1 else f'the highest mean is that of {named},'} {percent(best['mean'])}% "
-        f"({points(best['difference'])} points, {sure})."
+        f"({points(best['difference'])} points, {sure(best)})."
     )
 
 
@@ -130,6 +129,15 @@ _SIDES = {
 def listed(words: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
+
+
+def sure(one: Mapping[str, Any]) -> str:
+    """How sure a difference is: its interval, and its p where that was corrected."""
+    if one.get("low") is None or one.get("high") is None:
+        return "no interval"
+    corrected = one.get("p_holm")
+    tested = "" if corrected is None else f", p = {plain(corrected, '.2g')} corrected for the comparisons"
+    return f"95% interval {interval(one['low'], one['high'])}{tested}"
 
 
 def direction(one: Mapping[str, Any]) -> int:
@@ -149,8 +157,7 @@ def pruning_headline(areas: Sequence[Mapping[str, Any]]) -> str:
     above = [one for one in known if direction(one) > 0]
     best = max(above or known, key=lambda one: float(one["difference"]))
     named = configuration(best["topography"], best["weight"])
-    sure = "no interval" if best.get("low") is None else f"95% interval {interval(best['low'], best['high'])}"
-    told = f"{points(best['difference'])} points from the control’s, {sure}"
+    told = f"{points(best['difference'])} points from the control’s, {sure(best)}"
     if above:
         return f"Pruned, {named} keeps most: its mean accuracy over all proportions is {told}."
     nothing = f"{named} is not" if len(known) == 1 else "nothing is"
@@ -182,9 +189,7 @@ def finding(one: Mapping[str, Any]) -> str:
     if low is None or high is None:
         why = "the differences are all equal" if seeds > 1 else "it takes two seeds"
         return f"{name}: {points(difference)} percentage points from the control in {trained}; no interval: {why}."
-    corrected = one.get("p_holm")
-    tested = "" if corrected is None else f", p = {plain(corrected, '.2g')} corrected for the comparisons"
-    stated = f"95% interval {interval(low, high)}, {trained}{tested}"
+    stated = f"{sure(one)}, {trained}"
     side = direction(one)
     if not side:
         nothing = f"{name}: no difference from the control found ({points(difference)} percentage points, {stated})."

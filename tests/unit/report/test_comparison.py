@@ -15,7 +15,7 @@ def test_a_row_a_study(make_study: MakeStudy) -> None:
     whole, searched = comparison.overview(studies).rows
     epochs, seconds = (sum(row[name] for row in studies[0].trials) for name in ("epochs", "seconds"))
     assert whole[:2] == ("prune", "digits with small_cnn")
-    assert whole[3:] == ("60", f"{epochs:,}", f"{seconds / 3600:.2f}", "97.50 ± 0.20")
+    assert whole[3:] == ("60", f"{epochs:,}", f"{seconds / 3600:.3g}", "97.50 ± 0.20")
     assert searched[-1] == "–"
     assert whole[2].endswith("%")
 

@@ -80,5 +80,5 @@ def test_a_damaged_study_is_named(make_study: MakeStudy, tmp_path: Path) -> None
 
 def test_every_loss_has_a_formula_that_can_be_set() -> None:
     assert set(FORMULAS) == set(LOSSES)
-    for formula in FORMULAS.values():
-        assert MathTextParser("agg").parse(f"${formula}$").width > 50  # raises where it is none
+    for formula, where in FORMULAS.values():
+        assert MathTextParser("agg").parse(f"${formula}{where}$").width > 50  # raises where it is none
