@@ -87,6 +87,34 @@ def test_it_fits_a_desktop_and_a_telephone(width: int, whole: StudyFolder, open_
     assert max(ends) <= width
 
 
+# of each plot with small panels: their domains, and of maps how large a square is, in steps to the nearest neighbour
+PANELS = """[...document.querySelectorAll("[data-plot]")].filter((one) => one.layout.meta?.grid).map((one) => {
+  const axes = Object.keys(one.layout).filter((key) => /^xaxis/.test(key));
+  const domains = axes.map((x) => [...one.layout[x].domain, ...one.layout[x.replace("x", "y")].domain]);
+  const maps = one.data.filter((trace) => trace.meta?.extent).map((trace) => {
+    const axis = one._fullLayout[trace.xaxis.replace("x", "xaxis")];
+    const at = [...new Set(trace.x.map((x) => Math.round(100 * axis.l2p(x)) / 100))].sort((a, b) => a - b);
+    return trace.marker.size / Math.min(...at.slice(1).map((x, place) => x - at[place]));
+  });
+  return [one.dataset.plot, domains, maps];
+})"""
+
+
+@pytest.mark.parametrize(("width", "columns"), [(1280, 3), (400, 1)])
+def test_small_panels_stand_beside_each_other(width: int, columns: int, whole: StudyFolder, open_page: Open) -> None:
+    """As many as there is room for, none over another; the squares of a map touch and do not overlap."""
+    found = {name: (domains, maps) for name, domains, maps in open_page(write(whole), width).evaluate(PANELS)}
+    assert {"robustness", "correlation", "map-1"} <= set(found)
+    for name, (domains, maps) in found.items():
+        for place, (left, right, bottom, top) in enumerate(domains):
+            assert 0 <= left < right <= 1.0001, name
+            assert -0.0001 <= bottom < top <= 1.0001, name
+            apart = [right <= one[0] or one[1] <= left or top <= one[2] or one[3] <= bottom for one in domains[:place]]
+            assert all(apart), name
+        assert all(0.9 < size < 1.05 for size in maps), (name, maps)
+    assert len({round(left, 3) for left, *_ in found["robustness"][0]}) == columns
+
+
 def test_topographies_are_filtered_with_the_keyboard(
     whole: StudyFolder, open_page: Open, complaints: list[str]
 ) -> None:

@@ -51,6 +51,23 @@ def test_what_is_missing(table: AnalysisTable, quick: Quick) -> None:
     assert other.missing(config.hash, asked, ["fc1"], ["grid2d"]) == asked
     table.maps(config.hash).unlink()
     assert again.missing(config.hash, asked, ["fc1"], ["grid2d"]) == asked
+    table.maps(config.hash).write_bytes(b"half a file")
+    assert again.missing(config.hash, asked, ["fc1"], ["grid2d"]) == asked
+    _keep(again, config, asked, ("grid2d",))  # it is made anew
+    assert again.missing(config.hash, asked, ["fc1"], ["grid2d"]) == ()
+
+
+def test_layers_stand_as_in_the_network(table: AnalysisTable, quick: Quick) -> None:
+    """Whichever was studied first."""
+    config = quick(seed=1)
+    rows = [
+        about(config, config.hash, table.settings)
+        | {"layer": layer, "positions": None, "analysis": "moran"}
+        | numbers(Measure("one", 0.5))
+        for layer in ("fc1", "conv1", "fc2")
+    ]
+    table.add(rows)
+    assert [row["layer"] for row in read_csv(table.path)] == ["conv1", "fc1", "fc2"]
 
 
 def test_what_takes_whose_place(table: AnalysisTable, quick: Quick) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from tests.unit.report.conftest import write
+from topotune.errors import InputError
 from topotune.files import Row, write_arrays, write_csv
 from topotune.folder import ANALYSIS_COLUMNS, StudyFolder
 from topotune.report import analysis, unit_figures
@@ -109,3 +111,17 @@ def test_the_page_has_a_section_where_there_are_rows(make_study: MakeStudy) -> N
     assert "How like the representations of two models are" in page
     folder.analysis_table.unlink()
     assert "What the units represent" not in write(folder).read_text(encoding="utf-8")
+
+
+def test_a_file_of_maps_that_is_another_is_named(make_study: MakeStudy) -> None:
+    folder = folder_with_units(make_study)
+    path = folder.analysis_table.with_suffix("") / "beef0grid2d.npz"
+    places = positions("grid2d", 25).numpy()
+    for wrong in ({"fc1/variance": np.ones(24)}, {"fc1/variance": np.ones(25), "fc1/positions/grid2d": np.ones(25)}):
+        write_arrays(path, {"fc1/positions/grid2d": places} | wrong)
+        with pytest.raises(InputError, match=rf"{path} is damaged \(a map has not as many units as positions\)"):
+            write(folder)
+    path.unlink()
+    assert "map-3" not in write(folder).read_text(encoding="utf-8")
+    (path.parent / "beef0none.npz").unlink()
+    assert "There are no maps: <code>topotune analyze demo</code>" in write(folder).read_text(encoding="utf-8")
