@@ -220,7 +220,8 @@ def check_setting(name: str, value: Any, where: str = "") -> Any:
     if kind is float and type(value) is int:
         value = float(value) if abs(value) <= sys.float_info.max else math.inf
     if type(value) is not kind:
-        raise InputError(f"{place}{name} = {value!r} is not {_KIND_NAMES[kind]}")
+        several = f"; to search them, write {{choices = {value!r}}}" if isinstance(value, list) else ""
+        raise InputError(f"{place}{name} = {value!r} is not {_KIND_NAMES[kind]}{several}")
     if rules["choices"] is not None and value not in rules["choices"]:
         raise unknown(name, value, rules["choices"], where)
     bounds = {sign: bound for sign, bound in rules["bounds"].items() if bound is not None}

@@ -83,9 +83,11 @@ def studies_text(root: Path) -> str:
     found = studies(root)
     if not found:
         return f"no studies in {root}"
-    header = ("study", "trials", "complete", "pruned", "failed", "running", "best validation %", "confirmed", "report")
+    # a trial that waits for its study to go on counts as running, as Optuna has it
+    shown = {name: "unfinished" if name == "running" else name for name in ("study", "trials", *tables.STATES)}
+    header = (*shown.values(), "best validation %", "confirmed", "report")
     rows = [
-        (*(str(one[name]) for name in header[:6]), wording.percent(one["best_validation_accuracy"]),
+        (*(str(one[name]) for name in shown), wording.percent(one["best_validation_accuracy"]),
          str(one["confirmed"]), "yes" if one["report"] else "no")
         for one in found
     ]  # fmt: skip

@@ -51,7 +51,7 @@ OWNERS = {
             "warm_start",
         )
     },
-    "mlflow": {"tracking/experiment.py", "tracking/registry.py"},
+    "mlflow": {"tracking/experiment.py", "tracking/registry.py", "tracking/sqlite.py"},
     "psutil": {"search/system.py"},
     "matplotlib": {"report/figures.py", "report/position_figures.py", "report/unit_figures.py"},
     "plotly": {"report/page.py"},

@@ -14,6 +14,7 @@ from topotune.folder import ranked
 from topotune.report.wording import MISSING, interval, number, percent, plain, points
 from topotune.topography import TOPOGRAPHIES
 
+STATES = ("complete", "pruned", "failed", "running")  # of trials
 PRUNING_SHOWN = (0.0, 0.2, 0.4, 0.6, 0.8)  # the proportions of the table: the figure has all of them
 
 
@@ -122,7 +123,7 @@ def known(value: Any) -> bool:
 
 def count_states(trials: Iterable[Row]) -> dict[str, int]:
     """How many trials are in each state."""
-    counts = dict.fromkeys(("complete", "pruned", "failed", "running"), 0)
+    counts = dict.fromkeys(STATES, 0)
     for row in trials:
         counts[row["state"]] = counts.get(row["state"], 0) + 1
     return counts

@@ -50,7 +50,7 @@ def trials_sentence(counts: Mapping[str, int]) -> str:
         return "No trial has been run yet."
     ended = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("complete", "pruned", "failed"))
     repeated = f", {counts['repeated']} measured before" if counts.get("repeated") else ""
-    running = f", {counts['running']} still running" if counts.get("running") else ""
+    running = f", {counts['running']} unfinished" if counts.get("running") else ""
     return f"{total} {'trial' if total == 1 else 'trials'}: {ended}{repeated}{running}."
 
 

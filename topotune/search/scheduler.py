@@ -159,6 +159,10 @@ def _make(section: str, name: str, kind: Callable[..., Any], given: dict[str, An
             raise InputError(f"[{section}] {key} = {value!r} must be: {wanted}")
         if isinstance(value, int | float):
             _check_number(section, key, value)
+    parameters = inspect.signature(kind).parameters
+    if lacking := [key for key in known if parameters[key].default is inspect.Parameter.empty and key not in options]:
+        wanted = ", ".join(f"{key} ({' or '.join(one.__name__ for one in known[key])})" for key in lacking)
+        raise InputError(f"[{section}] {name} needs {wanted}")
     # multivariate and group, GP and the like are called experimental; a study file that names them wants them
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

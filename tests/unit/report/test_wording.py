@@ -65,9 +65,9 @@ def test_sentences() -> None:
     counts = {"complete": 1, "pruned": 0, "failed": 0, "running": 0}
     assert wording.trials_sentence(counts) == "1 trial: 1 complete, 0 pruned, 0 failed."
     assert wording.trials_sentence(counts | {"running": 2}) == (
-        "3 trials: 1 complete, 0 pruned, 0 failed, 2 still running."
+        "3 trials: 1 complete, 0 pruned, 0 failed, 2 unfinished."
     )
-    assert "2 failed, 5 measured before, 1 still" in wording.trials_sentence({"failed": 2, "running": 1, "repeated": 5})
+    assert "2 failed, 5 measured before, 1 unf" in wording.trials_sentence({"failed": 2, "running": 1, "repeated": 5})
     assert wording.trials_sentence(dict.fromkeys(counts, 0)) == "No trial has been run yet."
     control = {"id": 3, "topography": "none", "weight": 0.0, "validation_accuracy": 0.975}
     assert wording.best_sentence(control) == (

@@ -104,7 +104,11 @@ def test_wrong_options(text: str, reason: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pruner", "reason"),
-    [("percentile", "missing"), ("patient", "missing"), ("threshold", "lower")],
+    [
+        ("percentile", r"\[pruner\] percentile needs percentile \(float or int\)$"),
+        ("patient", r"\[pruner\] patient needs patience \(int\)$"),
+        ("threshold", "lower"),
+    ],
 )
 def test_options_that_must_be_given(pruner: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
