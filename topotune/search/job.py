@@ -19,6 +19,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
 from topotune.errors import InputError, StageError
+from topotune.search.token import check_token
 
 AGAIN = 5.0  # seconds between two attempts to reach a head that was there before
 ANSWER = 30.0  # seconds that a head may take for one
@@ -95,6 +96,7 @@ class Jobs:
         """
         if not address.startswith(("http://", "https://")):
             raise InputError(f"--address {address!r}: must be that of the head's dashboard, http://HOST:8265")
+        check_token()
         self.address = address
         for noisy in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env"):
             logging.getLogger(f"ray.{noisy}").setLevel(logging.ERROR)

@@ -32,6 +32,7 @@ from topotune.errors import InputError, StageError
 from topotune.search.adapter import Place, RestartCallback, StudyScheduler, StudySearcher
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
+from topotune.search.token import check_token
 from topotune.search.trial import Measure, check_shared, keep_to_own_gpus, trainable
 from topotune.search.watch import Watcher
 
@@ -81,11 +82,12 @@ def cluster(address: str | None) -> Iterator[bool]:
             listens on loopback and ends with this process.
 
     Raises:
-        InputError: no cluster answers at that address.
+        InputError: no cluster answers at that address, or the environment's token is none.
         StageError: one started here did not get ready in Ray's own 30 seconds.
     """
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     own = where == "local"
+    check_token()
     if own:
         _stay_on_loopback()
     else:
@@ -116,12 +118,23 @@ def _knock(where: str) -> None:
     host, _, port = where.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return  # local, auto, or for Ray to judge
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
+    host = host.strip("[]")
+    if error := _refused(host, port):
         raise InputError(
             f"no Ray cluster at {where!r}: {error}; give the head's address (HOST:6379), or none to start one here"
-        ) from None
+        )
+    # Ray takes loopback for the machine's outer address, where a head that keeps to loopback does not listen
+    if host in ("127.0.0.1", "localhost") and _refused(ray.util.get_node_ip_address(), port):
+        _stay_on_loopback()
+
+
+def _refused(host: str, port: str) -> Exception | None:
+    """Why nothing can be connected to there, if so."""
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        return error
+    return None
 
 
 def _times(there: float, amount: float) -> int:
