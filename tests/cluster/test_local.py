@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 from tests.cluster.support import CLUSTER
+from tests.conftest import ROOT
+from tests.integration.support import write_space
 from tests.servers import free_port
 
 pytestmark = pytest.mark.slow
@@ -65,6 +67,15 @@ def test_a_head_stays_at_home(folder: Path, tmp_path: Path) -> None:
         ]
         assert len(places) > 4
         assert {place.removeprefix("::ffff:") for place in places} == {"127.0.0.1"}
+
+        # a driver on the machine itself, though Ray takes this address for the outer one
+        words = [sys.executable, "-m", "topotune", "search", write_space(tmp_path), "--studies", tmp_path / "studies"]
+        more = {"RAY_AUTH_MODE": "token", "TOPOTUNE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [*map(str, words), "--address", f"127.0.0.1:{port}", "--set", "budget.trials=1"], env=env | more,
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
     finally:
         head.send_signal(signal.SIGTERM)
         head.wait(120)
