@@ -10,7 +10,7 @@ from topotune.report.wording import plain
 def settings_table(study: Mapping[str, Any]) -> Table:
     """What was fixed and what was searched, from the study file."""
     rows = (
-        (role, name, values_in_words(value))
+        (role, "weight (λ)" if name == "weight" else name, values_in_words(value))
         for role in ("scientific", "nuisance", "fixed")
         for name, value in study.get(role, {}).items()
     )

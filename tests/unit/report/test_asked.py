@@ -16,7 +16,7 @@ def test_settings_in_words() -> None:
     }
     assert asked.settings_table(study).rows == (
         ("scientific", "topography", "one of none, grid2d"),
-        ("scientific", "weight", "0.01 to 10, log scale"),
+        ("scientific", "weight (λ)", "0.01 to 10, log scale"),
         ("nuisance", "momentum", "0.5 to 0.9"),
         ("nuisance", "odd", "1 to 2, in steps of 0.5"),
         ("fixed", "augment", "true"),
@@ -44,7 +44,7 @@ def test_conditions_and_options_in_words() -> None:
     }
     ways = "0.01 to 1.0, log scale, where loss is ws or as and strength is fixed; one of 0.1, 1.0, else"
     assert asked.settings_table(study).rows == (
-        ("scientific", "weight", ways),
+        ("scientific", "weight (λ)", ways),
         ("nuisance", "momentum", "0.5 to 0.9, in steps of 0.1, where optimizer is sgd"),
     )
     assert asked.method_table(study).rows == (
