@@ -106,7 +106,7 @@ def test_the_numbers_of_a_whole_study(make_study: MakeStudy) -> None:
     assert ["nested2d", "0.3", "3", "96.82 ± 0.20", "−0.68", "−1.16 to −0.20"] in page.rows
     # 0.95 + 0.01 · seed − 0.9 · 0.2³ over seeds 0, 1 and 2: mean 0.9528, deviation 0.01
     assert next(row for row in page.rows if row[:3] == ["none", "–", "3"] and len(row) == 8)[4] == "95.28 ± 1.00"
-    assert ["scientific", "weight", "0.01 to 10.0, log scale"] in page.rows
+    assert ["scientific", "weight (λ)", "0.01 to 10.0, log scale"] in page.rows
     assert ["Git commit", "not recorded"] in page.rows
     assert ["Version of torch", "2.11.0"] in page.rows
 
