@@ -1,7 +1,7 @@
 """From the rows of analysis.csv to what is drawn: curves and maps, of the last layer."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ from topotune.config import NONE
 from topotune.errors import InputError
 from topotune.files import Row, read_arrays
 from topotune.folder import StudyFolder
-from topotune.report.measures import chance_of_mean, in_turn
+from topotune.report.measures import chance_of_mean
+from topotune.report.tables import in_order
 from topotune.topography import POSITIONS, arrangement_of
 
 MAPS = {
@@ -73,8 +74,15 @@ def curves(rows: Sequence[Row]) -> dict[Key, list[Bin]]:
             Bin(at, fmean(row["value"] for row in own), *(chance_of_mean(own) or (math.nan, math.nan)))
             for at, own in sorted(found[key].items())
         ]
-        for key in in_turn(found)
+        for key in _in_turn(found)
     }
+
+
+def _in_turn(keys: Iterable[Key]) -> list[Key]:
+    """The control first, then as TOPOGRAPHIES has them; each once."""
+    known = set(keys)
+    names = in_order([one for key in known for one in key])
+    return sorted(known, key=lambda key: (key[0] != NONE, names.index(key[0]), names.index(key[1])))
 
 
 def by_organisation(curves: Mapping[Key, list[Bin]]) -> dict[str, dict[Key, list[Bin]]]:
@@ -108,7 +116,7 @@ def panels(folder: StudyFolder, rows: Sequence[Row]) -> dict[str, dict[Key, list
         if row["positions"]:
             first.setdefault((row["topography"], row["positions"]), row)
     drawn: dict[str, dict[Key, list[Panel]]] = {}
-    for key in in_turn(first):
+    for key in _in_turn(first):
         layer, weights = first[key]["layer"], first[key]["weights"]
         path = folder.analysis_table.with_suffix("") / f"{weights}.npz"
         maps = read_arrays(path)

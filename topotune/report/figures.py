@@ -150,7 +150,7 @@ def confirmed_accuracy(confirmed: Mapping[str, Confirmed]) -> Figure:
     between = ", " if crowded else "\n"
     names = [f"{as_label(name)}{between}{line}" for name, line in zip(confirmed, below, strict=True)]
     slant: dict[str, Any] = {"rotation": 35, "ha": "right"} if len(names) > 5 else {}  # else they would touch
-    slant = {"rotation": 90} if crowded else slant
+    slant |= {"rotation": 90, "ha": "center"} if crowded else {}
     axes.set_xticks(range(len(names)), names, fontsize="small", **slant)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="x")

@@ -3,15 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from topotune.config import NONE
 from topotune.files import Row
 from topotune.report.tables import Table, in_order, mean_std
 from topotune.report.wording import MISSING
 from topotune.topography import arrangement_of
-
-Where = TypeVar("Where", tuple[str, str], tuple[str, str | None])  # a topography, and where it is looked at
 
 # what each measure is, in a line for the page; ``at`` in the table says of what, where there are several
 MEASURES: dict[tuple[str, str], str] = {
@@ -149,13 +147,6 @@ def measures_told(rows: Iterable[Row]) -> list[tuple[str, str]]:
     """What each of the table's measures is: its name, and a line about it."""
     there = {(row["analysis"], row["measure"]) for row in rows}
     return [(_title(*key, None), words) for key, words in MEASURES.items() if key in there]
-
-
-def in_turn(keys: Iterable[Where]) -> list[Where]:
-    """Topographies and the positions that they are looked at: the control first, then as TOPOGRAPHIES has them."""
-    known = set(keys)
-    names = in_order([one for key in known for one in key if one])
-    return sorted(known, key=lambda key: (key[0] != NONE, names.index(key[0]), names.index(key[1]) if key[1] else -1))
 
 
 def likeness(rows: Sequence[Row], label: Callable[[Row], str]) -> dict[tuple[Any, ...], dict[str, list[float]]]:

@@ -41,8 +41,8 @@ CRITERION_WORDS = {
 }  # fmt: skip
 
 PERTURBATION_WORDS = {
-    "weight": "multiplicative Gaussian noise on the weights of the topographic layers and those after them",
-    "quantisation": "quantisation of the weights", "white": "white noise (Truong & Hasson, 2025)",
+    "weight": "multiplicative Gaussian noise on the weights of the topographic layers",
+    "quantisation": "quantisation of the weights of these layers", "white": "white noise (Truong & Hasson, 2025)",
     "pink": "pink noise (Truong & Hasson, 2025)", "salt_and_pepper": "salt-and-pepper noise (Truong & Hasson, 2025)",
     "fgsm": "the fast gradient sign method (Goodfellow et al., 2015)",
     "pgd": "20 steps of projected gradient descent (Madry et al., 2018)",

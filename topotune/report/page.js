@@ -30,7 +30,7 @@
     return own;
   };
 
-  // Small panels in rows of as many as there is room for, each under its title; a scale of colours stands beside its own.
+  // Small panels in rows of as many as there is room for, each under its title and beside its scale of colours.
   const arranged = (traces, layout, width) => {
     const { columns: most, gap } = layout.meta.grid;
     const titles = layout.annotations;
