@@ -176,9 +176,15 @@ def hold(folder: StudyFolder) -> int:
 
     Raises:
         StudyBusy: another process has it.
+        InputError: it is another user's.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except PermissionError:
+        raise InputError(
+            f"{folder.path}: may not be written to by this user; topotune show, and figures with --out, only read it"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

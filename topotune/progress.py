@@ -105,7 +105,10 @@ class Progress:
     def summary(self) -> str:
         """Counts, the best so far and the time left, in one line."""
         ended = ", ".join(f"{count} {how}" for how, count in sorted(self.counts.items()))
-        parts = [f"{self.stage}: {self.done}/{self.total} {self.unit}", ended, f"{self.running} running"]
+        # on a cluster that others use too, these may be waiting for room
+        starting = sum(one.epoch == 0 for one in list(self.shown.values()))
+        parts = [f"{self.stage}: {self.done}/{self.total} {self.unit}", ended, f"{self.running - starting} running"]
+        parts += [f"{starting} starting"] if starting else []
         parts += [f"best {self.best}" if self.best else "", self._left()]
         return " · ".join(part for part in parts if part)
 

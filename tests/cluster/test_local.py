@@ -76,14 +76,29 @@ def test_a_head_stays_at_home(folder: Path, tmp_path: Path) -> None:
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        assert (folder / "ray").stat().st_mode & 0o777 == 0o700, "Ray opens its own folder to everybody"
     finally:
         head.send_signal(signal.SIGTERM)
         head.wait(120)
     _gone, alive = psutil.wait_procs(started, timeout=60)
     assert alive == []
 
+    with (tmp_path / "again").open("wb") as log:  # the folder is there, and its own
+        head = subprocess.Popen(
+            [CLUSTER / "local" / "head.sh"], env=env, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        until = time.monotonic() + 240
+        while "Ray runtime started" not in (tmp_path / "again").read_text():
+            assert head.poll() is None, (tmp_path / "again").read_text()
+            assert time.monotonic() < until, (tmp_path / "again").read_text()
+            time.sleep(1)
+    finally:
+        head.send_signal(signal.SIGTERM)
+        head.wait(120)
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+
+def test_what_cannot_be_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for given, needle in (
@@ -91,17 +106,23 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             ({"PORT": str(port - 2)}, f"port {port} of 127.0.0.1 is taken"),
             ({"PORT": str(free_port()), "DASHBOARD": str(port)}, f"port {port} of 127.0.0.1 is taken"),
             ({"PORT": "10000"}, "must not be 9998 to 19999"),
+            ({"PORT": "65534"}, "must be numbers from 1 to 65533, not '65534'"),
+            ({"DASHBOARD": "web"}, "must be numbers from 1 to 65533, not 'web'"),
+            ({"PORT": "7000", "DASHBOARD": "7002"}, "DASHBOARD=7002: must not be PORT=7000, nor one of the two"),
+            ({"FOLDER": "here"}, "FOLDER=here: must be an absolute path of at most 34 characters"),
+            ({"FOLDER": "/" + "a" * 34}, "must be an absolute path of at most 34 characters"),
+            ({"PATH": "/usr/bin:/bin"}, "no ray on PATH: activate the environment"),
         ):
             _refused(tmp_path, needle, **({"DASHBOARD": str(free_port())} | given))
 
 
-def test_a_folder_that_others_may_enter_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_others_may_enter_is_named(folder: Path, tmp_path: Path) -> None:
     given = {"PORT": str(free_port()), "DASHBOARD": str(free_port())}
-    (tmp_path / "open").mkdir(mode=0o755)
-    (tmp_path / "closed").mkdir(mode=0o700)
-    (tmp_path / "link").symlink_to(tmp_path / "closed")
+    (folder / "open").mkdir(mode=0o755)
+    (folder / "closed").mkdir(mode=0o700)
+    (folder / "link").symlink_to(folder / "closed")
     for name in ("open", "link"):
-        _refused(tmp_path, f"FOLDER={tmp_path / name}: must be your own", FOLDER=str(tmp_path / name), **given)
+        _refused(tmp_path, f"FOLDER={folder / name}: must be your own", FOLDER=str(folder / name), **given)
 
 
 def _refused(home: Path, needle: str, **given: str) -> None:

@@ -68,11 +68,15 @@ def test_a_pipe_gets_a_log(changes: dict[str, str]) -> None:
     lines = log.splitlines()
     assert all(re.match(TIME, line) for line in lines)
     told = [re.sub(TIME, "", line, count=1) for line in lines]
-    assert told[0] == "trial 0: a success   [search: 1/20 trials · 1 complete · 11 running]"
+    assert told[0] == "trial 0: a success   [search: 1/20 trials · 1 complete · 1 running · 10 starting]"
     assert told[-1] == "search: over"
-    failed = told.index("trial 1: out of memory   [search: 2/20 trials · 1 complete, 1 failed · 10 running]")
+    failed = told.index(
+        "trial 1: out of memory   [search: 2/20 trials · 1 complete, 1 failed · 1 running · 9 starting]"
+    )
     alive = [one for one in told if one.startswith("search: ") and "trial 3 epoch 5/27" in one]
-    assert alive[0].startswith("search: 1/20 trials · 1 complete · 11 running; trial 1 epoch 0/27; trial 2 epoch 0/27;")
+    assert alive[0].startswith(
+        "search: 1/20 trials · 1 complete · 1 running · 10 starting; trial 1 epoch 0/27; trial 2 epoch 0/27;"
+    )
     assert len(told) == 3 + len(alive)
     assert 1 <= failed - 1 <= 2  # in a second at one in 0.4 s
     assert 1 <= len(told) - failed - 2 <= 2
@@ -86,7 +90,7 @@ def test_a_terminal_gets_a_table() -> None:
     row = r"trial 3   grid2d λ=0\.03 seed=0    5/27         93\.12        \d"
     assert any(re.fullmatch(row, one) for one in lines)
     assert "and 1 more" in lines
-    assert any(one.startswith("search: 1/20 trials · 1 complete · 11 running") for one in lines)
+    assert any(one.startswith("search: 1/20 trials · 1 complete · 1 running · 10 starting") for one in lines)
     assert all(len(line) <= 80 for line in lines)
     # a failure stays, a success is only counted, and the table is wiped at the end
     assert "trial 1: out of memory" in lines

@@ -30,9 +30,13 @@ def submit(options: argparse.Namespace) -> int:
     try:
         if not options.follow:
             _send(options, jobs, words, job)
-        if options.detach:
-            print(f"job:     {job}\nfollow:  {back}")
-            return 0
+    except KeyboardInterrupt:
+        _say(f"\njob {job} may not have been taken; if it was, it goes on. See:\n  {back}")
+        return 130
+    if options.detach:
+        print(f"job:     {job}\nfollow:  {back}")
+        return 0
+    try:
         return jobs.follow(job, _tell, _say)
     except KeyboardInterrupt:
         _leave(jobs, job, back)

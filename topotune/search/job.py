@@ -19,7 +19,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
 from topotune.errors import InputError, StageError
-from topotune.search.token import check_token
+from topotune.search.token import check_token, token_hint
 
 AGAIN = 5.0  # seconds between two attempts to reach a head that was there before
 ANSWER = 30.0  # seconds that a head may take for one
@@ -103,10 +103,7 @@ class Jobs:
         try:
             self._client = _Client(address)
         except AuthenticationError:
-            raise InputError(
-                f"--address {address!r}: the head asks for its token: set RAY_AUTH_MODE=token, and put it into "
-                "RAY_AUTH_TOKEN, or its file's path into RAY_AUTH_TOKEN_PATH"
-            ) from None
+            raise InputError(f"--address {address!r}: {token_hint()}") from None
         except (OSError, RuntimeError, ValueError) as error:
             reason = _first_line(error)
             raise InputError(f"--address {address!r}: no Ray dashboard answers there ({reason})") from None

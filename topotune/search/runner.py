@@ -32,7 +32,7 @@ from topotune.errors import InputError, StageError
 from topotune.search.adapter import Place, RestartCallback, StudyScheduler, StudySearcher
 from topotune.search.space import StudyFile
 from topotune.search.study import Study
-from topotune.search.token import check_token
+from topotune.search.token import check_token, token_hint
 from topotune.search.trial import Measure, check_shared, keep_to_own_gpus, trainable
 from topotune.search.watch import Watcher
 
@@ -98,10 +98,7 @@ def cluster(address: str | None) -> Iterator[bool]:
         ray.init(where, include_dashboard=False if own else None, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"no Ray cluster at {where!r}: {reason}; where tokens are asked for, set RAY_AUTH_MODE=token, and put the "
-            "head's into RAY_AUTH_TOKEN"
-        ) from None
+        raise InputError(f"no Ray cluster at {where!r}: {reason}; or {token_hint()}") from None
     except Exception as error:  # Ray has no class of its own for this
         reason = str(error).splitlines()[0]
         raise StageError(f"Ray did not start ({reason}); where the machine is busy, try again later") from error

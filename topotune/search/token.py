@@ -26,3 +26,12 @@ def check_token() -> None:
         raise InputError(f"RAY_AUTH_TOKEN_PATH={path}: no token can be read there ({error})") from None
     if empty:
         raise InputError(f"RAY_AUTH_TOKEN_PATH={path}: the file is empty; it must hold the token of the head")
+
+
+def token_hint() -> str:
+    """What to do where a head refuses: the token that was found is another, or none was looked for."""
+    where = "put the head's into RAY_AUTH_TOKEN, or the path of its file into RAY_AUTH_TOKEN_PATH"
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return f"the head asks for its token: set RAY_AUTH_MODE=token, and {where}"
+    names = [name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)]
+    return f"the head does not take the token of {[*names, '~/.ray/auth_token'][0]}: {where}"

@@ -12,7 +12,8 @@ from typing import Any, Self
 from topotune import provenance
 from topotune.config import TrialConfig
 from topotune.data.splits import forget_splits, load_split
-from topotune.files import read_table
+from topotune.errors import InputError
+from topotune.files import is_full, read_table
 from topotune.folder import StudyFolder
 from topotune.followup.perturbations import chosen
 from topotune.followup.tested import kind_of
@@ -44,7 +45,7 @@ class Session:
     def __enter__(self) -> Self:
         if not self.folder.study_file.exists():
             # a study that cannot begin leaves nothing behind: its name would be bound to settings that do not work
-            self.folder.path.parent.mkdir(parents=True, exist_ok=True)
+            _check_writable(self.folder.path.parent)
             check_layers(self.file)
             check_data(self.file, self.site)
             self.join_cluster()
@@ -115,6 +116,22 @@ class Session:
         """What is no setting, and yet searched for; how a run ended joins them as ``state``."""
         of_study = {"study": self.file.name, "study_hash": self.file.hash}
         return of_study | {"stage": stage, "mlflow.source.git.commit": self.commit}
+
+
+def _check_writable(studies: Path) -> None:
+    """Make the folder of the studies, if need be.
+
+    Raises:
+        InputError: it cannot be made, or not be written to.
+    """
+    try:
+        studies.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise InputError(f"--studies {studies}: no folder can be made there ({error.strerror})") from None
+    if not os.access(studies, os.W_OK | os.X_OK):
+        raise InputError(f"--studies {studies}: may not be written to by this user")
 
 
 def say(text: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from topotune.errors import InputError
-from topotune.search.token import check_token
+from topotune.search.token import check_token, token_hint
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,22 @@ def test_what_is_not(environment: dict[str, str], monkeypatch: pytest.MonkeyPatc
     (tmp_path / "token").write_text("secret")
     _only({name: value.replace("PATH", str(tmp_path / "token")) for name, value in environment.items()}, monkeypatch)
     check_token()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "asks for its token: set RAY_AUTH_MODE=token, and put the head's into RAY_AUTH_TOKEN"),
+        ({"RAY_AUTH_MODE": "token"}, "does not take the token of ~/.ray/auth_token: put the head's"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a"}, "does not take the token of RAY_AUTH_TOKEN: "),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "a"}, "does not take the token of RAY_AUTH_TOKEN_PATH: "),
+    ],
+)
+def test_what_to_do_where_a_head_refuses(
+    environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _only(environment, monkeypatch)
+    assert words in token_hint()
 
 
 def _only(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
