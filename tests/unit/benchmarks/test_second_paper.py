@@ -78,9 +78,12 @@ def test_verdicts(expected: str, low: float | None, high: float | None, verdict:
     assert judge(expected, low, high) == verdict
 
 
-def test_the_recorded_models_are_whole() -> None:
-    rows = read_csv(RECORDED)
-    assert RECORDED.stat().st_size < 200_000
+@pytest.mark.parametrize("model", ["mnist_cnn", "cifar_cnn"])
+def test_the_recorded_models_are_whole(model: str) -> None:
+    path = RECORDED if model == "mnist_cnn" else RECORDED.with_name("cifar10_losses.csv")
+    rows = read_csv(path)
+    assert {row["model"] for row in rows} == {model}
+    assert path.stat().st_size < 200_000
     assert tuple(rows[0]) == COLUMNS
     assert all(row[name] is not None for row in rows for name in COLUMNS if not name.endswith("_assigned"))
     assert len({row["config_hash"] for row in rows}) == len(rows)
@@ -88,6 +91,6 @@ def test_the_recorded_models_are_whole() -> None:
     told = {
         (one.loss, one.measure, one.against)
         for one in DIRECTIONS
-        if one.model in ("", "mnist_cnn") and {one.loss, *({one.against} - {"control", "assigned control"})} <= there
+        if one.model in ("", model) and {one.loss, *({one.against} - {"control", "assigned control"})} <= there
     }
     assert {(row["loss"], row["measure"], row["against"]) for row in effects(rows)} == told != set()
