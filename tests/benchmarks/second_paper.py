@@ -5,8 +5,9 @@
     python -m tests.benchmarks.second_paper --record studies/mnist_losses/{analysis,robustness}.csv
     python -m tests.benchmarks.second_paper [MODELS.csv] [--out EFFECTS.csv]
 
-The third keeps one row a model in ``data/mnist_losses.csv``, or in MODELS.csv, the last one reads it. The tables of ``topotune analyze``
-and ``topotune robustness`` of any checkpoints do as well: of a search's seeds, with ``--set budget.replicates=5``.
+The third keeps one row a model in ``data/mnist_losses.csv``, or in MODELS.csv where that is given; the last one reads
+it. The tables of ``topotune analyze`` and ``topotune robustness`` of any checkpoints do as well: of a search's seeds,
+with ``--set budget.replicates=5``.
 
 Each direction of effect is the difference of a measure from the control of the same seed, at each λ and over all λ that
 have every seed: the mean over them, seed by seed, with its 95% t interval. What depends on positions is compared with
