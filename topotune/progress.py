@@ -91,9 +91,10 @@ class Progress:
         elif how == "failed":
             self.say(text)
 
-    def paused(self, text: str) -> None:
+    def paused(self, number: int, text: str) -> None:
         """One stopped without having ended."""
         self.running = max(self.running - 1, 0)
+        self.shown.pop(number, None)
         self.say(text)
 
     def say(self, text: str) -> None:

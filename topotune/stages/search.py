@@ -84,7 +84,9 @@ class _Shown(Watcher):
         self._progress.say(f"trial {asked.number} {asked.config.label}: {why}; it goes on from its last checkpoint")
 
     def trial_paused(self, asked: Asked) -> None:
-        self._progress.paused(f"trial {asked.number} {asked.config.label}: paused; it goes on when the study does")
+        self._progress.paused(
+            asked.number, f"trial {asked.number} {asked.config.label}: paused; it goes on when the study does"
+        )
 
     def trial_ended(self, asked: Asked, state: str, record: dict[str, Any]) -> None:
         value = record["validation_accuracy"]
