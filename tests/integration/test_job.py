@@ -263,7 +263,9 @@ def test_what_submit_refuses(head: Head, client: Cli, tmp_path: Path) -> None:
         one_error(client("submit", *there, "--follow", "nix", **token), "job 'nix'", "knows of none")
     one_error(client("submit", *there), "SPACE", "--follow JOB")
     stranger = {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_TOKEN_PATH": ""}
-    one_error(client("submit", space, *there, **stranger), "asks for its token", "RAY_AUTH_MODE=token")
+    one_error(client("submit", space, *there, **stranger), "does not take the token of RAY_AUTH_TOKEN: put the head's")
+    no_mode = {"RAY_AUTH_MODE": "disabled"}
+    one_error(client("submit", space, *there, **no_mode), "asks for its token", "RAY_AUTH_MODE=token")
 
 
 def test_a_driver_outside_joins_with_the_token_only(head: Head, cli: Cli, tmp_path: Path) -> None:
@@ -276,7 +278,7 @@ def test_a_driver_outside_joins_with_the_token_only(head: Head, cli: Cli, tmp_pa
     assert "Traceback" not in refused.stderr
     last = refused.stderr.splitlines()[-1]  # after Ray's own lines
     assert last.startswith(f"topotune: error: no Ray cluster at '{head.gcs}'")
-    assert "set RAY_AUTH_MODE=token, and put the head's into RAY_AUTH_TOKEN" in last
+    assert "the head does not take the token of RAY_AUTH_TOKEN: put the head's into RAY_AUTH_TOKEN" in last
     assert not (tmp_path / "studies" / "small").exists()
     joined = cli(*words, RAY_AUTH_TOKEN=Path(head.env["RAY_AUTH_TOKEN_PATH"]).read_text())
     assert joined.returncode == 0, joined.stderr
