@@ -17,6 +17,7 @@
   report.html  summary.json
 """
 
+import errno
 import fcntl
 import math
 import os
@@ -176,14 +177,16 @@ def hold(folder: StudyFolder) -> int:
 
     Raises:
         StudyBusy: another process has it.
-        InputError: it is another user's.
+        InputError: it may only be read.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
         lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except PermissionError:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         raise InputError(
-            f"{folder.path}: may not be written to by this user; topotune show, and figures with --out, only read it"
+            f"{folder.path}: may not be written to; topotune show, and figures with --out, only read it"
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.support import Started
 from tests.conftest import Cli
-from tests.integration.support import ended, line_count, rows, wait_for, write_space
+from tests.integration.support import ended, line_count, one_error, rows, wait_for, write_space
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -95,6 +95,23 @@ def test_a_search_whose_disk_is_full_is_paused(start: Started, tmp_path: Path) -
         again = start.cli("search", start.cli.cwd / "small.toml", "--studies", disk / "studies")
         assert again.returncode == 0, again.stderr
         check_whole(folder)
+
+
+def test_a_disk_that_may_only_be_read_is_named(cli: Cli, tmp_path: Path) -> None:
+    """Nothing can begin there; what is there can be looked at."""
+    space = write_space(cli.cwd, SPACE)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs") as disk:
+        studies = disk / "studies"
+        begun = cli("search", space, "--studies", studies, "--set", "budget.trials=1", "--set", "epochs=1")
+        assert begun.returncode == 0, begun.stderr
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        other = cli("search", space, "--studies", studies, "--set", "study.name=other")
+        one_error(other, f"--studies {studies}: may not be written to")
+        one_error(
+            cli("report", "disk", "--studies", studies), f"{studies / 'disk'}: may not be written to", "only read it"
+        )
+        shown = cli("show", "disk", "--studies", studies)
+        assert shown.returncode == 0, shown.stderr
 
 
 def test_a_search_waits_for_a_disk_that_stalls(start: Started, tmp_path: Path) -> None:

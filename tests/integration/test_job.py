@@ -12,9 +12,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -201,6 +203,41 @@ def test_a_head_that_takes_connections_and_never_answers_is_given_up(cli: Cli) -
             timeout=60,
         )  # fmt: skip
     one_error(done, "no Ray dashboard answers there", "Read timed out")
+
+
+def test_ctrl_c_before_a_job_is_taken_does_not_say_that_it_goes_on(cli: Cli, tmp_path: Path) -> None:
+    """By a head that says who it is, and then hangs."""
+    asked, over = threading.Event(), threading.Event()
+
+    class Hanging(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/api/version":
+                asked.set()
+                over.wait(60)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"version": "4", "ray_version": "2.60.0", "ray_commit": "none", "session_name": "none"}')
+
+        def log_message(self, *_given: object) -> None:
+            """Not told of."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hanging)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sender = cli.start("submit", write_space(tmp_path), "--address", f"http://127.0.0.1:{server.server_port}")
+    try:
+        assert asked.wait(60)
+        sender.send_signal(signal.SIGINT)
+        said = sender.communicate(timeout=60)[1]
+    finally:
+        end_process(sender)
+        over.set()
+        server.shutdown()
+        server.server_close()
+    assert sender.returncode == 130
+    assert "may not have been taken; if it was, it goes on. See:\n  topotune submit --address" in said
+    assert "Traceback" not in said
 
 
 def test_ctrl_c_leaves_the_job_or_stops_it(head: Head, client: Cli, tmp_path: Path) -> None:

@@ -204,13 +204,9 @@ def _pruning(asked: Mapping[str, Any]) -> str:
 
 
 def _robustness(tried: Sequence[str]) -> str:
-    known = [PERTURBATION_WORDS[name] for name in tried if name in PERTURBATION_WORDS]
-    corruptions = [name.replace("_", " ") for name in tried if name in CORRUPTIONS]
-    told = [
-        *known,
-        *([f"corruptions of the images ({', '.join(corruptions)}; Hendrycks & Dietterich, 2019)"] * bool(corruptions)),
-    ]
-    told += [name.replace("_", " ") for name in tried if name not in PERTURBATION_WORDS and name not in CORRUPTIONS]
+    told = [PERTURBATION_WORDS.get(name, name.replace("_", " ")) for name in tried if name not in CORRUPTIONS]
+    if corruptions := [name.replace("_", " ") for name in tried if name in CORRUPTIONS]:
+        told.append(f"corruptions of the images ({', '.join(corruptions)}; Hendrycks & Dietterich, 2019)")
     return (
         f"For robustness, the confirmed networks were tested under {listed(told)}, at each of several levels. What is "
         "compared is the mean accuracy over the levels, paired by seed; p values are corrected for the number of "

@@ -9,7 +9,7 @@ from topotune.report import published, robustness, tables
 from topotune.report.plot import COLUMNS, PANEL, Plot, Trace, axes, curve, grid, label, legend_once, trace
 from topotune.report.study import ReportStudy
 from topotune.report.tables import Curve, mean_std
-from topotune.report.wording import interval, points
+from topotune.report.wording import points, sure
 
 
 def confirmed_plot(study: ReportStudy) -> Plot | None:
@@ -55,16 +55,9 @@ def difference_plot(studies: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) 
                 continue
             name, middle = one["topography"], 100 * one["difference"]
             rows.append(f"{study}: {name}" if several else name)
-            known = one.get("low") is not None and one.get("high") is not None
-            sure = f"95% {interval(one['low'], one['high'])}" if known else "no interval"
-            mark = trace(
-                name,
-                [middle],
-                [rows[-1]],
-                mode="markers",
-                text=[f"{rows[-1]}: {points(one['difference'])} points, {sure}"],
-            )
-            if known:
+            words = f"{rows[-1]}: {points(one['difference'])} points, {sure(one)}"
+            mark = trace(name, [middle], [rows[-1]], mode="markers", text=[words])
+            if one.get("low") is not None and one.get("high") is not None:
                 reach = {"array": [100 * one["high"] - middle], "arrayminus": [middle - 100 * one["low"]]}
                 mark["error_x"] = {"type": "data", "symmetric": False, "color": mark["line"]["color"], **reach}
             drawn.append(mark | {"showlegend": False})

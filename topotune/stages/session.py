@@ -131,7 +131,7 @@ def _check_writable(studies: Path) -> None:
             raise
         raise InputError(f"--studies {studies}: no folder can be made there ({error.strerror})") from None
     if not os.access(studies, os.W_OK | os.X_OK):
-        raise InputError(f"--studies {studies}: may not be written to by this user")
+        raise InputError(f"--studies {studies}: may not be written to")
 
 
 def say(text: str) -> None:
